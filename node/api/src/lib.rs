@@ -1,0 +1,17 @@
+//! The protocol of Reckon, `reckon.v1`, as generated code, and a client that follows the leader.
+//!
+//! Knows nothing of how a node works inside.
+
+mod reason;
+
+pub use reason::{ERROR_DOMAIN, Reason};
+
+/// The generated messages, clients and servers of `reckon.v1`.
+#[allow(clippy::pedantic, missing_debug_implementations)]
+pub mod v1 {
+    tonic::include_proto!("reckon.v1");
+
+    /// The encoded `FileDescriptorSet` of all services, for reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/reckon_descriptor.bin"));
+}

@@ -1,0 +1,143 @@
+//! The one table of reasons: every refusal of a Reckon server is a gRPC status with a
+//! `google.rpc.ErrorInfo` of domain `reckon.dev` and one of these reasons.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The domain of every `ErrorInfo` that a Reckon server sends.
+pub const ERROR_DOMAIN: &str = "reckon.dev";
+
+macro_rules! reasons {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal, $code:ident;)+) => {
+        /// Why a request was refused, in the words of the protocol.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Reason {
+            /// Every reason, in the order of the reference.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The reason as it stands in `ErrorInfo.reason`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The gRPC status code that always goes with this reason.
+            pub const fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)+ }
+            }
+
+            /// What the reason means, one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A stream's version is not the one the append expected; `actual` says which it is.
+    WrongExpectedVersion = "WRONG_EXPECTED_VERSION", FailedPrecondition;
+    /// An event id is already in the store with other content, or only some ids of the append are.
+    EventIdReused = "EVENT_ID_REUSED", AlreadyExists;
+    /// The stream has never had an event.
+    StreamNotFound = "STREAM_NOT_FOUND", NotFound;
+    /// A field of the request is malformed; `field` and `value` say which.
+    InvalidArgument = "INVALID_FIELD", InvalidArgument;
+    /// A value is beyond its limit; `limit`, `value` and `maximum` say which.
+    LimitExceeded = "LIMIT_EXCEEDED", InvalidArgument;
+    /// Too many requests are in flight on this node.
+    TooManyRequests = "TOO_MANY_REQUESTS", ResourceExhausted;
+    /// The node holds as many unsealed bytes in memory as it may.
+    MemoryPressure = "MEMORY_PRESSURE", ResourceExhausted;
+    /// The disk has no room for more appends.
+    DiskFull = "DISK_FULL", ResourceExhausted;
+    /// No leader is known: an election is under way or too few voters are up.
+    NoQuorum = "NO_QUORUM", Unavailable;
+    /// Only the leader can do this and it could not be reached; `leader` says where it is, if known.
+    NotLeader = "NOT_LEADER", Unavailable;
+    /// The answer was lost on its way; whether the request took effect is unknown.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable;
+    /// The node is stopping or not ready yet.
+    NotReady = "NOT_READY", Unavailable;
+    /// The node has no identity yet: it belongs to no store.
+    NotInitialised = "NOT_INITIALISED", FailedPrecondition;
+    /// The node already belongs to a store.
+    AlreadyInitialised = "ALREADY_INITIALISED", AlreadyExists;
+    /// The store is formed but not yet open to clients.
+    NotActivated = "NOT_ACTIVATED", Unavailable;
+    /// The request names another store than the one this node belongs to.
+    WrongStore = "WRONG_STORE", FailedPrecondition;
+    /// The request names another volume than the one this node runs on.
+    WrongVolume = "WRONG_VOLUME", FailedPrecondition;
+    /// The sender or the receiver named in a peer call is not who it says.
+    UnknownMember = "UNKNOWN_MEMBER", FailedPrecondition;
+    /// This node is fenced off and must not take part.
+    Fenced = "FENCED", FailedPrecondition;
+    /// The membership changed since the caller looked.
+    MembershipChanged = "MEMBERSHIP_CHANGED", Aborted;
+    /// The learner lags too far behind to become a voter; `lag_bytes` says how far.
+    MemberLags = "MEMBER_LAGS", FailedPrecondition;
+    /// The change would leave the store without a quorum or without its leader.
+    UnsafeMembershipChange = "UNSAFE_MEMBERSHIP_CHANGE", FailedPrecondition;
+    /// The requested leader did not take over in time.
+    TransferFailed = "TRANSFER_FAILED", Aborted;
+    /// The deadline passed; an append may or may not have taken effect.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
+    /// Stored bytes are damaged.
+    Damaged = "DAMAGED", DataLoss;
+    /// A fault inside the node; its log says more.
+    Internal = "INTERNAL", Internal;
+}
+
+impl Reason {
+    /// The reason a server gave with a status, if it gave one of ours.
+    pub fn of(status: &Status) -> Option<Self> {
+        let info = status.get_details_error_info()?;
+        if info.domain != ERROR_DOMAIN {
+            return None;
+        }
+        Self::ALL.iter().copied().find(|reason| reason.as_str() == info.reason)
+    }
+
+    /// Whether the same request may succeed when it is sent again after a while, unchanged.
+    pub const fn retryable(self) -> bool {
+        matches!(
+            self.code(),
+            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+        )
+    }
+
+    /// Builds the status for this reason. `message` is a sentence a person can act on; `metadata` carries
+    /// the values it speaks of. Reasons that a retry can help get a `RetryInfo`.
+    pub fn status<K, V>(
+        self,
+        message: impl Into<String>,
+        metadata: impl IntoIterator<Item = (K, V)>,
+    ) -> Status
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let metadata: HashMap<String, String> =
+            metadata.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let mut details = ErrorDetails::with_error_info(self.as_str(), ERROR_DOMAIN, metadata);
+        if self.retryable() {
+            details.set_retry_info(Some(RETRY_DELAY));
+        }
+        Status::with_error_details(self.code(), message, details)
+    }
+
+    /// Like [`Reason::status`], without values.
+    pub fn plain(self, message: impl Into<String>) -> Status {
+        self.status(message, std::iter::empty::<(String, String)>())
+    }
+}
+
+/// What servers suggest to wait before a retry.
+const RETRY_DELAY: Duration = Duration::from_millis(100);

@@ -1,0 +1,4 @@
+//! The store node of Reckon.
+
+pub mod engine;
+pub mod raft;
