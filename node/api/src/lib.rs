@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of how a node works inside.
 
+pub mod connect;
 mod reason;
 
 pub use reason::{ERROR_DOMAIN, Reason};
