@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The API types of Reckon, `reckon.dev/v1alpha1`, their validation rules, and the definitions
+//! (`CustomResourceDefinition`) made from them.
+//!
+//! Knows neither the node nor the operator: these are the words both the user and the operator speak.
+
+mod event_store;
+mod schema;
+mod status;
+
+pub use event_store::{
+    AntiAffinity, EventStore, EventStoreSpec, NAME_LENGTH_MAX, PodMetadata, REPLICAS_DEFAULT,
+    ReclaimPolicy, Resources, Scheduling, Storage,
+};
+pub use status::{
+    EventStoreStatus, InitialisationIntent, MemberRole, MemberStatus, Operation, OperationKind,
+    condition,
+};
+
+/// The API group of every Reckon resource.
+pub const GROUP: &str = "reckon.dev";
+
+/// The API version of every resource in this crate.
+pub const VERSION: &str = "v1alpha1";
