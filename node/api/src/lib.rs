@@ -2,9 +2,11 @@
 //!
 //! Knows nothing of how a node works inside.
 
+pub mod client;
 pub mod connect;
 mod reason;
 
+pub use client::Client;
 pub use reason::{ERROR_DOMAIN, Reason};
 
 /// The generated messages, clients and servers of `reckon.v1`.
