@@ -108,7 +108,7 @@ pub(super) async fn within<T>(
 }
 
 /// Whether the connection, or the node at its other end, is better not used again at once.
-fn breaks_connection(error: &Error) -> bool {
+pub(super) fn breaks_connection(error: &Error) -> bool {
     match error {
         Error::Unreachable { .. } | Error::TimedOut { .. } => true,
         Error::Refused { reason, .. } => {

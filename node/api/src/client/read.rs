@@ -12,7 +12,8 @@ use futures::{Stream, StreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use super::call::within;
+use super::call::{breaks_connection, within};
+use super::endpoints::Target;
 use super::error::Error;
 use super::{Client, streams};
 use crate::v1::{self, consistency, read_all_response, read_from, read_response};
@@ -65,15 +66,14 @@ impl Client {
             async move {
                 let opened = async {
                     // No deadline goes along: it would be one for the whole stream.
-                    let mut messages = R::send(target.channel, Request::new(request)).await?;
+                    let mut messages =
+                        R::send(target.channel.clone(), Request::new(request)).await?;
                     let first = messages.message().await?;
                     Ok((first, messages))
                 };
                 let (first, messages) = within(&target.address, timeout, opened).await?;
                 match first.map(R::split) {
-                    Some(Message::Header(header)) => {
-                        Ok((header, Source { endpoint: target.address, messages }))
-                    }
+                    Some(Message::Header(header)) => Ok((header, Source { target, messages })),
                     _ => Err(Error::Protocol {
                         message: "a read did not open with its header".to_owned(),
                     }),
@@ -120,7 +120,7 @@ impl<H: Unpin> Stream for Reading<H> {
 
 /// One open answer and where it comes from.
 struct Source<R: Readable> {
-    endpoint: String,
+    target: Target,
     messages: Streaming<R::Message>,
 }
 
@@ -159,7 +159,7 @@ impl<R: Readable> State<R> {
                 continue;
             };
             let silence_max = self.client.options().deadline;
-            match within(&source.endpoint, silence_max, source.messages.message()).await {
+            match within(&source.target.address, silence_max, source.messages.message()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(message)) => {
                     let Message::Events(events) = R::split(message) else {
@@ -178,7 +178,8 @@ impl<R: Readable> State<R> {
                     }
                 }
                 Err(error) if error.retryable() => {
-                    tracing::debug!(endpoint = source.endpoint, %error, "a read broke off");
+                    tracing::debug!(endpoint = source.target.address, %error, "a read broke off");
+                    self.client.shared.endpoints.failed(&source.target, breaks_connection(&error));
                     self.source = None;
                 }
                 Err(error) => return Err(error),
