@@ -1,4 +1,6 @@
 //! The store node of Reckon.
 
 pub mod engine;
+pub mod event;
+pub mod limits;
 pub mod raft;

@@ -1,0 +1,32 @@
+//! The event model: what an event consists of, and the bytes that hold it.
+//!
+//! The unit of storage is the *record*: all events of one append to one stream. It is encoded once, where
+//! the append enters the store, and the same bytes go through the log, to the peers and into the engine.
+//! Version, position and time are not in it: apply assigns them. This module knows no stream's state, no
+//! engine and no network.
+
+pub(crate) mod codec;
+mod encode;
+mod record;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use codec::Malformed;
+pub use encode::{EventDraft, encode_record};
+pub use record::{CorruptRecord, EventSpan, RecordView};
+pub use view::{EventView, Tags};
+
+/// The content type of data and metadata that name none; it costs no byte in a record.
+pub const DEFAULT_CONTENT_TYPE: &str = "application/json";
+
+/// The schema version of events that name none.
+pub const DEFAULT_SCHEMA_VERSION: u32 = 1;
+
+/// Streams and types whose names start with this belong to the server.
+pub const SYSTEM_PREFIX: char = '$';
+
+/// Whether a stream of this name belongs to the server.
+pub fn is_system_stream(stream_id: &str) -> bool {
+    stream_id.starts_with(SYSTEM_PREFIX)
+}

@@ -1,0 +1,166 @@
+//! A record: the events of one append to one stream, in one piece of shared bytes.
+//!
+//! ```text
+//! format version (1) | stream id | event count | events
+//! ```
+//!
+//! The stream id and each event have their length in front.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::codec::{Malformed, Reader};
+use super::view::EVENT_ID_BYTES;
+use super::{EventView, SYSTEM_PREFIX};
+
+/// The one version of the record format that this build reads and writes.
+pub(super) const RECORD_FORMAT_VERSION: u8 = 1;
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CorruptRecord {
+    #[error("the record has format version {0}, this build knows {RECORD_FORMAT_VERSION}")]
+    UnknownVersion(u8),
+    #[error("the record is malformed: {0}")]
+    Malformed(#[from] Malformed),
+    #[error("the record names no stream")]
+    NoStream,
+    #[error("the record has no event")]
+    NoEvents,
+    #[error("the tags of an event are not sorted or not distinct")]
+    TagsOutOfOrder,
+    #[error("a default value is written out")]
+    DefaultWrittenOut,
+}
+
+impl CorruptRecord {
+    /// Never: the same bytes stay corrupt.
+    pub const fn retryable(self) -> bool {
+        false
+    }
+}
+
+/// A checked record. Cheap to clone: the bytes are shared.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RecordView {
+    bytes: Bytes,
+    stream_start: u32,
+    events_start: u32,
+    events: u32,
+    stream_len: u32,
+}
+
+/// Where an event's bytes lie in its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventSpan {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl EventSpan {
+    /// Size of the event in bytes.
+    pub const fn bytes(self) -> usize {
+        (self.end - self.start) as usize
+    }
+}
+
+impl RecordView {
+    /// Checks every event, so that nothing read from the record later can fail. Copies nothing.
+    pub fn new(bytes: Bytes) -> Result<Self, CorruptRecord> {
+        if u32::try_from(bytes.len()).is_err() {
+            return Err(Malformed::NumberTooLarge.into());
+        }
+        let mut reader = Reader::new(&bytes);
+        match reader.u8()? {
+            RECORD_FORMAT_VERSION => {}
+            unknown => return Err(CorruptRecord::UnknownVersion(unknown)),
+        }
+        let stream_len = reader.text()?.len();
+        if stream_len == 0 {
+            return Err(CorruptRecord::NoStream);
+        }
+        let stream_start = reader.at() - stream_len;
+        let events = reader.varint_u32()?;
+        if events == 0 {
+            return Err(CorruptRecord::NoEvents);
+        }
+        let events_start = reader.at();
+        for _ in 0..events {
+            EventView::parse(reader.prefixed()?)?;
+        }
+        reader.finish()?;
+        Ok(Self {
+            stream_start: stream_start as u32,
+            stream_len: stream_len as u32,
+            events_start: events_start as u32,
+            events,
+            bytes,
+        })
+    }
+
+    /// The record as it was encoded.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The stream that the events were appended to.
+    pub fn stream_id(&self) -> &str {
+        std::str::from_utf8(self.stream_bytes()).expect("`new` read the stream id as UTF-8")
+    }
+
+    /// Whether the stream belongs to the server.
+    pub fn is_system(&self) -> bool {
+        self.stream_bytes().first() == Some(&(SYSTEM_PREFIX as u8))
+    }
+
+    /// How many events there are; at least one.
+    pub const fn events_len(&self) -> u32 {
+        self.events
+    }
+
+    /// Where each event lies, in order.
+    pub fn spans(&self) -> impl Iterator<Item = EventSpan> + '_ {
+        let mut reader = Reader::starting_at(&self.bytes, self.events_start as usize);
+        (0..self.events).map(move |_| {
+            let len = reader.prefixed().expect("`new` walked over every event").len();
+            let end = reader.at() as u32;
+            EventSpan { start: end - len as u32, end }
+        })
+    }
+
+    /// Every event, in order.
+    pub fn events(&self) -> impl Iterator<Item = EventView<'_>> {
+        self.spans().map(|span| self.event(span))
+    }
+
+    /// The event at a place that [`RecordView::spans`] of this record gave.
+    pub fn event(&self, span: EventSpan) -> EventView<'_> {
+        EventView::parse(self.event_bytes(span)).expect("`new` parsed the event at this place")
+    }
+
+    /// The bytes of an event; equal bytes are equal events.
+    pub fn event_bytes(&self, span: EventSpan) -> &[u8] {
+        &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    /// The id of an event, without parsing the rest.
+    pub fn event_id(&self, span: EventSpan) -> [u8; EVENT_ID_BYTES] {
+        self.event_bytes(span).first_chunk().copied().expect("`new` read the id of every event")
+    }
+
+    fn stream_bytes(&self) -> &[u8] {
+        let start = self.stream_start as usize;
+        &self.bytes[start..start + self.stream_len as usize]
+    }
+}
+
+impl fmt::Debug for RecordView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordView")
+            .field("stream_id", &self.stream_id())
+            .field("events", &self.events)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}

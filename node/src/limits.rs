@@ -1,0 +1,160 @@
+//! Every queue, batch, frame and name limit of the node, with its reason. Units stand in the names. What must
+//! hold between limits is checked at the end of each section, at compile time.
+
+use std::time::Duration;
+
+// ---- Events and appends: what a caller may send (the API promises these numbers) ----
+
+/// Largest event, in bytes as it stands in a record: data, metadata and all other fields. One event must not
+/// hold up the replication of the others for long.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+
+/// Largest append, in bytes over the records of all its streams. Larger ones stall the log's group commit.
+pub const APPEND_BYTES_MAX: usize = 8 << 20;
+
+/// Most events in one append.
+pub const APPEND_EVENTS_MAX: usize = 10_000;
+
+/// Most streams in one append.
+pub const APPEND_STREAMS_MAX: usize = 100;
+
+/// Longest stream id, in bytes of UTF-8. The shortest is one byte.
+pub const STREAM_ID_BYTES_MAX: usize = 512;
+
+/// Longest event type, in bytes of UTF-8. The shortest is one byte.
+pub const EVENT_TYPE_BYTES_MAX: usize = 512;
+
+/// Most distinct tags of one event: each is an index entry.
+pub const TAGS_MAX: usize = 64;
+
+/// Longest tag, in bytes of UTF-8. The shortest is one byte.
+pub const TAG_BYTES_MAX: usize = 256;
+
+/// Longest causation, correlation or actor id, in bytes of UTF-8: they are index keys, like stream ids.
+pub const REFERENCE_ID_BYTES_MAX: usize = 512;
+
+/// Longest content type, in bytes: RFC 6838 allows 127 + 1 + 127, the rest is for parameters.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 320;
+
+/// Longest volume id that a node id is given out for, in bytes. They stay in the state for ever.
+pub const VOLUME_ID_BYTES_MAX: usize = 256;
+
+const _: () = {
+    assert!(EVENT_BYTES_MAX <= APPEND_BYTES_MAX);
+    assert!(APPEND_STREAMS_MAX <= APPEND_EVENTS_MAX);
+    // An event that uses every other limit to the full has most of its size left for data.
+    assert!(
+        TAGS_MAX * TAG_BYTES_MAX
+            + EVENT_TYPE_BYTES_MAX
+            + 3 * REFERENCE_ID_BYTES_MAX
+            + 2 * CONTENT_TYPE_BYTES_MAX
+            < EVENT_BYTES_MAX / 32
+    );
+    // Offsets inside a record are u32.
+    assert!(COMMAND_BYTES_MAX < u32::MAX as usize);
+};
+
+// ---- Commands: what the log carries ----
+
+/// Largest encoded command: the largest append, with the few bytes in front of each of its records.
+pub const COMMAND_BYTES_MAX: usize = APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1);
+
+/// Bytes in front of the commands of a group, and in front of each command.
+pub const GROUP_HEADER_BYTES: usize = 1 + 4 + 8 + 4;
+/// Bytes in front of each command of a group.
+pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
+
+// ---- Reads: what one look at the engine may cost ----
+
+/// Most events that one page of a read gathers under the engine's lock.
+pub const READ_PAGE_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of events after which a page ends. A page holds at least one event, so it may be larger by one.
+pub const READ_PAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Records that one page of a read may pass over because they are excluded, before it hands back what it has.
+pub const READ_PAGE_RECORDS_SKIPPED_MAX: usize = 10_000;
+
+/// Pages that are made ahead of a slow reader.
+pub const READ_PAGES_AHEAD_MAX: usize = 2;
+
+/// Most streams on a page of a listing, and the default.
+pub const LIST_PAGE_STREAMS_MAX: usize = 1_000;
+
+// ---- Client connections ----
+
+/// Largest message from or to a client. An append at its limit is larger in protobuf than in records (ids as
+/// text, content types spelled out), by at most a few hundred bytes an event.
+pub const CLIENT_MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+const _: () = {
+    assert!(CLIENT_MESSAGE_BYTES_MAX >= APPEND_BYTES_MAX + APPEND_EVENTS_MAX * 256);
+    // A page of read events fits a message even when its last event is the largest.
+    assert!(
+        CLIENT_MESSAGE_BYTES_MAX
+            >= READ_PAGE_BYTES_MAX
+                + EVENT_BYTES_MAX
+                + READ_PAGE_EVENTS_MAX * (STREAM_ID_BYTES_MAX + 256)
+    );
+};
+
+// ---- Raft and its peers ----
+
+/// How long connecting to a peer may take, name look-up included: well below an election, so that a vote is
+/// not lost to one dead address.
+pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
+/// How often an idle connection is tried. A peer that was unplugged says nothing; this notices.
+pub const PEER_KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
+/// How long such a try may stay unanswered.
+pub const PEER_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1000);
+/// Between attempts to reach a peer that does not answer.
+pub const PEER_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// How long one call between members may take that openraft sets no time for.
+pub const PEER_CALL_TIMEOUT: Duration = Duration::from_millis(1000);
+/// The largest message between peers: one entry of the largest append, and room for its frame.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
+/// HTTP/2 window of peer connections: a full pipeline must not stall on credit.
+pub const PEER_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes of entries that may be under way to one peer without an answer.
+pub const REPLICATION_IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Requests that may wait to be written to one peer's stream.
+pub const REPLICATION_REQUESTS_QUEUED_MAX: usize = 64;
+/// Entries in one replication request; its bytes are bounded by the log's reader.
+pub const REPLICATION_ENTRIES_MAX: u64 = 512;
+/// Apply commands that Raft's core may queue; when it is full the core stands still, heartbeats included.
+pub const APPLY_CHANNEL_SIZE: u64 = 65_536;
+/// Log bytes that a learner may lack and still become a voter.
+pub const PROMOTION_LAG_BYTES_MAX: u64 = 1024 * 1024;
+/// Log bytes that a voter may lack and still be handed the leadership: what one request carries.
+pub const TRANSFER_LAG_BYTES_MAX: u64 = 512 * 1024;
+/// How long a transfer waits to see the new leader.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long Raft's core may take to answer the liveness probe.
+pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+// ---- Requests ----
+
+/// Commands that may wait for the proposer.
+pub const PROPOSALS_QUEUED_MAX: usize = 16_384;
+/// How long a command is held over an election or a transfer before its caller is told.
+pub const PROPOSAL_HOLD: Duration = Duration::from_secs(1);
+/// How long a request waits for a leader to be known.
+pub const LEADER_WAIT: Duration = Duration::from_secs(1);
+/// Linearizable reads that may wait for one confirmation of leadership.
+pub const READ_INDEXES_QUEUED_MAX: usize = 16_384;
+/// How often an idle client connection is tried.
+pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+// ---- The process ----
+
+/// Threads for Raft, its peers and the proposer.
+pub const CONSENSUS_THREADS: usize = 2;
+/// Threads for everything that users can load.
+pub const CLIENT_THREADS: usize = 2;
+/// How often readiness is carried over to `grpc.health.v1`.
+pub const HEALTH_REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How long connections may take to close once there is nothing more to say.
+pub const CONNECTIONS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const _: () = assert!(REPLICATION_IN_FLIGHT_BYTES_MAX >= PEER_MESSAGE_BYTES_MAX);
+const _: () = assert!(PROMOTION_LAG_BYTES_MAX >= TRANSFER_LAG_BYTES_MAX);
