@@ -3,4 +3,5 @@
 pub mod engine;
 pub mod event;
 pub mod limits;
+pub mod log;
 pub mod raft;
