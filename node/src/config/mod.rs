@@ -1,0 +1,348 @@
+//! Everything about a node that a person may set, as one typed tree.
+//!
+//! Defaults are overridden by a YAML file, that by `RECKON_*` variables, and those by flags. The names of
+//! variables, the JSON Schema, the limits and the reference in `CONFIGURATION.md` all come from the types
+//! below: a field added here is complete.
+//!
+//! Must not know what the settings are used for.
+
+mod args;
+mod checks;
+mod environment;
+mod layers;
+mod reference;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use args::ConfigArgs;
+pub use layers::{ConfigError, Problem};
+
+/// The port of clients.
+const CLIENT_PORT: u16 = 7430;
+/// The port of peers.
+const PEER_PORT: u16 = 7431;
+/// The port of metrics and probes.
+const HTTP_PORT: u16 = 7432;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+/// The configuration of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Which node this is, and where it keeps its data.
+    pub node: NodeConfig,
+    /// The addresses the node listens on.
+    pub listen: ListenConfig,
+    /// The addresses under which others reach the node.
+    pub advertise: AdvertiseConfig,
+    /// How a store comes into being.
+    pub formation: FormationConfig,
+    /// How the node finds its peers.
+    pub discovery: DiscoveryConfig,
+    /// The timing of elections.
+    pub raft: RaftConfig,
+    /// The files of Raft's log.
+    pub log: LogConfig,
+    /// What the node takes on at most.
+    pub limits: LimitsConfig,
+    /// What the node writes about itself.
+    pub logging: LoggingConfig,
+    /// How the node stops.
+    pub shutdown: ShutdownConfig,
+}
+
+/// Which node this is, and where it keeps its data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The name of the node, for people. Empty: the host's name.
+    pub name: String,
+    /// The UID of the pod the node runs in, by which an operator knows that it speaks to the pod it means.
+    /// Empty outside Kubernetes.
+    pub pod_uid: String,
+    /// The folder that holds everything the node keeps. It is made when it is not there.
+    pub data_dir: PathBuf,
+    /// The name of the store, for people: the label `store` of every metric.
+    #[schemars(length(min = 1, max = 253))]
+    pub store_name: String,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            pod_uid: String::new(),
+            data_dir: PathBuf::from("/data"),
+            store_name: "reckon".to_owned(),
+        }
+    }
+}
+
+/// The addresses the node listens on, as `ip:port`. Port 0 lets the system choose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenConfig {
+    /// For clients: gRPC, with health and reflection.
+    pub client: SocketAddr,
+    /// For the other nodes of the store: gRPC.
+    pub peer: SocketAddr,
+    /// For metrics and probes: HTTP.
+    pub http: SocketAddr,
+}
+
+impl Default for ListenConfig {
+    fn default() -> Self {
+        let everywhere = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        Self {
+            client: everywhere(CLIENT_PORT),
+            peer: everywhere(PEER_PORT),
+            http: everywhere(HTTP_PORT),
+        }
+    }
+}
+
+/// The addresses under which others reach the node, as `host:port`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdvertiseConfig {
+    /// For clients. Empty: the address listened on, or `node.name` and its port when that is any address.
+    pub client: String,
+    /// For the other nodes. Empty: the address listened on, or `node.name` and its port when that is any
+    /// address.
+    pub peer: String,
+}
+
+/// Who makes the store out of empty nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FormationMode {
+    /// An operator, or a person by hand: the node waits to be initialised or added.
+    #[default]
+    Operator,
+    /// The nodes themselves, once `formation.expect` of them have found each other.
+    Expect,
+}
+
+/// How a store comes into being.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FormationConfig {
+    /// Who makes the store: `operator` or `expect`.
+    pub mode: FormationMode,
+    /// How many nodes make the store in mode `expect`: 1, 3, 5 or 7. 0: not set.
+    #[schemars(range(max = 7))]
+    pub expect: u32,
+    /// The id that a store made in mode `expect` is given, a UUID. Absent: a random one.
+    #[schemars(length(min = 1))]
+    pub cluster_id: Option<String>,
+}
+
+/// How a node finds its peers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DiscoveryMode {
+    /// It does not look: an operator tells it.
+    #[default]
+    None,
+    /// By the DNS records of a headless Service.
+    Dns,
+    /// By a list in the configuration.
+    Static,
+}
+
+/// How the node finds its peers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiscoveryConfig {
+    /// How to look: `none`, `dns` or `static`.
+    pub mode: DiscoveryMode,
+    /// What to ask in mode `dns`.
+    pub dns: DnsConfig,
+    /// The peer addresses of all nodes, this one included, as `host:port`, in mode `static`.
+    #[serde(rename = "static")]
+    pub fixed: Vec<String>,
+}
+
+/// What to ask DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DnsConfig {
+    /// The DNS name of the headless Service; a name without a final dot is also looked for in the search
+    /// domains.
+    pub service: String,
+    /// The name of the peer port in the Service, for SRV records. Without such records the Service's own
+    /// addresses are taken, with the port of `listen.peer`.
+    #[schemars(length(min = 1, max = 15))]
+    pub port_name: String,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self { service: String::new(), port_name: "peer".to_owned() }
+    }
+}
+
+/// The timing of elections. All nodes of a store should have the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RaftConfig {
+    /// The shortest silence of the leader after which a follower stands for election, in milliseconds.
+    #[schemars(range(min = 100, max = 60_000))]
+    pub election_timeout_ms_min: u64,
+    /// The longest, in milliseconds; each follower waits a random time between the two.
+    #[schemars(range(min = 100, max = 60_000))]
+    pub election_timeout_ms_max: u64,
+    /// The time between two heartbeats of the leader, in milliseconds: at most a third of the shortest
+    /// election timeout, so that one lost heartbeat costs no election.
+    #[schemars(range(min = 10, max = 10_000))]
+    pub heartbeat_ms: u64,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        Self { election_timeout_ms_min: 500, election_timeout_ms_max: 1000, heartbeat_ms: 150 }
+    }
+}
+
+/// The files of Raft's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// The size of one log file, in bytes. It is reserved on the disk when the file is made.
+    #[schemars(range(min = 16 * MIB, max = GIB))]
+    pub file_bytes: u64,
+    /// Memory for the newest entries, from which followers and the state are fed, in bytes. Entries that are
+    /// not yet on disk or not yet applied stay in memory beyond it.
+    #[schemars(range(min = MIB, max = 16 * GIB))]
+    pub cache_bytes: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { file_bytes: 64 * MIB, cache_bytes: 64 * MIB }
+    }
+}
+
+/// What the node takes on at most. More is refused with a reason, never queued without bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// The time a request may take that names no deadline of its own, in milliseconds.
+    #[schemars(range(min = 100, max = 600_000))]
+    pub request_timeout_ms: u64,
+    /// Appends in work at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub appends_in_flight_max: usize,
+    /// Reads in work at once.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub reads_in_flight_max: usize,
+    /// Applied events held in memory until they are sealed into files, in bytes. Above it appends are
+    /// refused.
+    #[schemars(range(min = 16 * MIB, max = 1024 * GIB))]
+    pub unsealed_bytes_max: u64,
+    /// Commands that share one entry of the log and one sync of the disk, in bytes. A larger command makes a
+    /// group of its own.
+    #[schemars(range(min = 4 * KIB, max = 8 * MIB))]
+    pub group_bytes_max: usize,
+    /// Commands that share one entry of the log, by number.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub group_commands_max: usize,
+    /// Groups on their way through Raft at once.
+    #[schemars(range(min = 1, max = 1024))]
+    pub groups_in_flight_max: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            request_timeout_ms: 5000,
+            appends_in_flight_max: 4096,
+            reads_in_flight_max: 1024,
+            unsealed_bytes_max: GIB,
+            group_bytes_max: (512 * KIB) as usize,
+            group_commands_max: 1024,
+            groups_in_flight_max: 8,
+        }
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object per line, for programs.
+    Json,
+}
+
+/// What the node writes about itself, to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoggingConfig {
+    /// From which level on: `error`, `warn`, `info`, `debug` or `trace`, also per module as in
+    /// `info,reckon_node::raft=debug`.
+    pub level: String,
+    /// `text` or `json`.
+    pub format: LogFormat,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How the node stops.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// The time that requests in work get to finish after SIGTERM, in milliseconds. Kubernetes kills the pod
+    /// when its termination grace period is over, which should be longer.
+    #[schemars(range(max = 600_000))]
+    pub drain_ms: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain_ms: 10_000 }
+    }
+}
+
+impl Config {
+    /// The address under which clients reach this node, as `host:port`.
+    pub fn advertised_client(&self) -> String {
+        self.advertised(&self.advertise.client, self.listen.client)
+    }
+
+    /// The address under which the other nodes reach this node, as `host:port`.
+    pub fn advertised_peer(&self) -> String {
+        self.advertised(&self.advertise.peer, self.listen.peer)
+    }
+
+    fn advertised(&self, stated: &str, listen: SocketAddr) -> String {
+        if !stated.is_empty() {
+            stated.to_owned()
+        } else if listen.ip().is_unspecified() {
+            format!("{}:{}", self.node.name, listen.port())
+        } else {
+            listen.to_string()
+        }
+    }
+
+    /// The effective values as YAML, which reads back as the same configuration.
+    pub fn dump(&self) -> Result<String, ConfigError> {
+        serde_saphyr::to_string(self).map_err(|source| ConfigError::Dump(source.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
