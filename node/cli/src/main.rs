@@ -1,2 +1,50 @@
-//! Placeholder.
-fn main() {}
+//! `reckon`: the command line of a store, also `kubectl reckon`.
+
+mod append;
+mod args;
+mod cluster;
+mod event_json;
+mod failure;
+mod import;
+mod output;
+mod read;
+mod streams;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use failure::Failure;
+use output::Output;
+
+fn main() -> ExitCode {
+    let args = Args::from_invocation();
+    let mut output = Output::to_stdout(args.output);
+    let ended = run(args, &mut output).and_then(|()| output.finish());
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(output.format()),
+    }
+}
+
+fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
+    if let Command::Completions { shell } = args.command {
+        return args::completions(shell, output);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
+    runtime.block_on(async {
+        let client = args.connection.client()?;
+        match args.command {
+            Command::Append(append) => append.run(&client, output).await,
+            Command::Read(read) => read.run(&client, output).await,
+            Command::ReadAll(read) => read.run(&client, output).await,
+            Command::Streams(list) => list.run(&client, output).await,
+            Command::Stream(stream) => stream.run(&client, output).await,
+            Command::Status => cluster::status(&client, output).await,
+            Command::Members => cluster::members(&client, output).await,
+            Command::Completions { .. } => unreachable!("answered above, without a client"),
+        }
+    })
+}

@@ -1,0 +1,211 @@
+//! What the command line says, and how it is said in help, errors and completions.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use jiff::SignedDuration;
+use reckon_api::Client;
+use reckon_api::client::Options;
+
+use crate::append::Append;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::read::{Read, ReadAll};
+use crate::streams::{List, Stream};
+
+/// The name `kubectl` finds as its plugin `reckon`.
+const KUBECTL_PLUGIN: &str = "kubectl-reckon";
+
+/// Append events to a Reckon store, read them, and look after its nodes.
+#[derive(Debug, Parser)]
+#[command(name = "reckon", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Args {
+    #[command(flatten)]
+    pub connection: Connection,
+
+    /// How answers are printed.
+    #[arg(long, short, global = true, value_enum, default_value_t, env = "RECKON_OUTPUT")]
+    pub output: Format,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 refused by the store, 2 usage, 3 the store is unavailable.
+
+Examples:
+  reckon append orders-1 --type OrderPlaced --data '{\"total\": 12}' --expect none
+  reckon read orders-1
+  reckon read-all --follow --output json | jq .type";
+
+/// Where the store is, and how long to wait for it.
+#[derive(Debug, clap::Args)]
+pub struct Connection {
+    /// Where a node or a Service of the store listens, host:port. May be given several times.
+    #[arg(
+        long = "endpoint",
+        short = 'e',
+        global = true,
+        value_name = "HOST:PORT",
+        env = "RECKON_ENDPOINTS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:7430"
+    )]
+    endpoints: Vec<String>,
+
+    /// How long to try, such as 500ms, 10s or 1m.
+    #[arg(long, global = true, value_name = "TIME", env = "RECKON_TIMEOUT", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+}
+
+impl Connection {
+    pub fn client(&self) -> Result<Client, Failure> {
+        let options = Options { deadline: self.timeout, ..Options::new(&self.endpoints) };
+        Ok(Client::new(options)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Append one event to a stream, or many from a file or standard input.
+    Append(Box<Append>),
+    /// Read the events of one stream.
+    Read(Read),
+    /// Read the events of all streams in the store's one order.
+    ReadAll(ReadAll),
+    /// List the streams.
+    Streams(List),
+    /// Describe one stream.
+    Stream(Stream),
+    /// Show what each endpoint says of itself.
+    Status,
+    /// Show the members of the store as its leader sees them.
+    Members,
+    /// Print completions for a shell, to be sourced by it.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// For people: tables and lines.
+    #[default]
+    Text,
+    /// For programs: one JSON object, or one per line for events and streams.
+    Json,
+}
+
+impl Args {
+    /// Reads the process's arguments; ends the process on `--help`, `--version` and mistakes.
+    pub fn from_invocation() -> Self {
+        let mut arguments = std::env::args_os();
+        let matches = command(arguments.next().as_deref()).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+}
+
+/// The command under the name it was called by.
+fn command(program: Option<&OsStr>) -> clap::Command {
+    let is_plugin = program
+        .and_then(|program| Path::new(program).file_stem())
+        .is_some_and(|name| name == KUBECTL_PLUGIN);
+    if is_plugin { Args::command().bin_name("kubectl reckon") } else { Args::command() }
+}
+
+/// Writes the completions for a shell.
+pub fn completions(shell: Shell, output: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "reckon", &mut script);
+    output.bytes(&script)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration =
+        text.parse().map_err(|_| "a time is a number with a unit: 500ms, 10s, 1m".to_owned())?;
+    match Duration::try_from(parsed) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("a time is more than nothing".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn endpoints_add_up_and_may_stand_behind_the_command() {
+        let args = parse("reckon status -e a:1 --endpoint b:2,c:3").unwrap();
+        assert_eq!(args.connection.endpoints, ["a:1", "b:2", "c:3"]);
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, expected) in
+            [("500ms", 500), ("10s", 10_000), ("1m", 60_000), ("1m 30s", 90_000)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["10", "-1s", "0s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn called_as_a_plugin_of_kubectl_it_says_so() {
+        for (program, expected) in [
+            ("/usr/local/bin/kubectl-reckon", "Usage: kubectl reckon "),
+            ("/usr/local/bin/reckon", "Usage: reckon "),
+        ] {
+            let help = command(Some(OsStr::new(program))).render_help().to_string();
+            assert!(help.contains(expected), "{help}");
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in [
+            "reckon append",
+            "reckon append s",
+            "reckon append s --file f",
+            "reckon append --file f --type T",
+            "reckon append s --type T --expect maybe",
+            "reckon append s --type T --expect -1",
+            "reckon read",
+            "reckon read s --from middle",
+            "reckon read-all --follow --backward",
+            "reckon read-all --follow --stale",
+            "reckon completions notashell",
+            "reckon members --timeout 0s",
+            "reckon status --output yaml",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for line in [
+            "reckon append s --type T",
+            "reckon append s --type T --data - --expect 3 --tag a --tag b",
+            "reckon append --file -",
+            "reckon read s --from 3 --backward --limit 2 --stale",
+            "reckon read-all --follow --from end --include-system",
+            "reckon streams --prefix orders- -o json",
+            "reckon completions zsh",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+}
