@@ -128,11 +128,11 @@ pub struct Operation {
 /// The operations that the operator does one at a time.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationKind {
-    /// A node joins, catches up as a learner and becomes a voter.
-    AddMember,
-    /// A member gives up its vote, and its pod goes.
-    RemoveMember,
-    /// A member whose volume is lost is removed; its pod joins anew.
+    /// Nodes join, catch up as learners and become voters, until `target` voters are there.
+    ScaleUp,
+    /// The members of the highest ordinals give up their vote and their pods go, until `target` are left.
+    ScaleDown,
+    /// A member whose volume is lost is removed; its pod joins anew under another id.
     ReplaceMember,
     /// A pod is replaced by one of the newest template.
     RestartPod,

@@ -11,8 +11,8 @@ const CHART_FILE: &str =
 /// The definition as it stands in the chart.
 fn yaml() -> String {
     // Through JSON, so that the text does not depend on how a serialiser treats absent options.
-    let value = serde_json::to_value(EventStore::crd()).unwrap();
-    let body = serde_saphyr::to_string(&value).unwrap();
+    let value = serde_json::to_value(EventStore::crd()).expect("a definition can be written");
+    let body = serde_saphyr::to_string(&value).expect("a definition can be written");
     format!(
         "# Generated from crds/src by its tests: change the types, then run `UPDATE=1 cargo test -p reckon-crds`.\n{body}"
     )

@@ -11,7 +11,7 @@ fn store(name: &str) -> EventStore {
         "metadata": { "name": name, "namespace": "default" },
         "spec": { "storage": { "size": "1Gi" } },
     }))
-    .unwrap()
+    .expect("a valid store")
 }
 
 /// Checks that a store, changed in this way, is refused with a message that has `expect` in it, or
@@ -99,9 +99,9 @@ fn names_leave_room_for_what_is_named_after_them() {
     check(|store| store.metadata.name = Some(longest.clone()), None);
     check(|store| store.metadata.name = Some(format!("{longest}a")), Some("at most 52 characters"));
     // A pod's label is the name, a dash and a hash of ten characters.
-    assert!(NAME_LENGTH_MAX + 1 + 10 <= 63);
+    const { assert!(NAME_LENGTH_MAX + 1 + 10 <= 63) };
     // The longest suffix of a Service.
-    assert!(NAME_LENGTH_MAX + "-leader".len() <= 63);
+    const { assert!(NAME_LENGTH_MAX + "-leader".len() <= 63) };
 }
 
 #[test]

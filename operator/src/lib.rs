@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The operator of Reckon: it keeps the `EventStore`s of a Kubernetes cluster as their specifications say.
+//!
+//! A reconcile is four steps in four modules: [`observe`] looks at Kubernetes and at the nodes, [`plan`]
+//! decides (purely), [`act`] does it, [`report`] says how things stand. Knows the API types and the nodes'
+//! protocol, never the inside of a node.
+
+pub mod act;
+pub mod config;
+pub mod controller;
+pub mod http;
+pub mod lease;
+pub mod metrics;
+pub mod nodes;
+pub mod observe;
+pub mod plan;
+pub mod report;
+pub mod resources;
+pub mod run;
