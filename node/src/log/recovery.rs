@@ -24,7 +24,7 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// it found is on stable storage.
 pub fn recover(disk: &dyn Disk, file_bytes: u64, state: &mut State) -> Result<Tail, OpenError> {
     let mut files = open_files(disk)?;
-    let Some((newest, _)) = files.last().cloned() else {
+    let (Some((oldest, _)), Some((newest, _))) = (files.first().cloned(), files.last().cloned()) else {
         return begin(disk, file_bytes, state);
     };
     let mut replay = Replay { state, tail: None };
@@ -32,6 +32,9 @@ pub fn recover(disk: &dyn Disk, file_bytes: u64, state: &mut State) -> Result<Ta
         replay.file(file, &header)?;
     }
     let tail = replay.finish()?;
+    if oldest.number > 1 && tail.purged.is_none() {
+        return Err(damaged(&oldest.name, 0, "the files before it are missing"));
+    }
     cut_torn_end(&tail)?;
     // A process that died between write and sync leaves frames that only the page cache has.
     newest.file.sync_data().map_err(OpenError::io(format!("syncing {}", newest.name)))?;
@@ -123,9 +126,6 @@ impl Replay<'_> {
             vote: header.vote,
         };
         match &self.tail {
-            None if file.number > 1 && header.purged.is_none() => {
-                return Err(damaged(&file.name, 0, "the files before it are missing"));
-            }
             None => {}
             Some(before) if before.next_sequence != header.first_sequence => {
                 return Err(damaged(

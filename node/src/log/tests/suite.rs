@@ -15,7 +15,7 @@ use crate::raft::types::{GroupOutcome, LogId, StoredMembership, TypeConfig};
 
 /// Remembers the last applied entry and the last membership, which is all that the suite asks for.
 #[derive(Debug, Clone, Default)]
-struct Trivial {
+pub struct Trivial {
     applied: Option<LogId>,
     membership: StoredMembership,
     snapshot: Option<SnapshotMetaOf<TypeConfig>>,
@@ -79,10 +79,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Trivial {
 }
 
 fn meta(machine: &Trivial) -> SnapshotMetaOf<TypeConfig> {
-    SnapshotMeta {
-        last_log_id: machine.applied,
-        last_membership: machine.membership.clone(),
-    }
+    SnapshotMeta { last_log_id: machine.applied, last_membership: machine.membership.clone() }
 }
 
 struct Builder {
