@@ -56,7 +56,8 @@ impl Image {
         });
         let index = serde_json::to_vec(&json!({ "schemaVersion": 2, "manifests": [listed] }))?;
 
-        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file =
+            File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         let mut archive = Builder::new(BufWriter::new(file));
         append(&mut archive, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, 0o644)?;
         append(&mut archive, "index.json", &index, 0o644)?;

@@ -51,3 +51,14 @@ impl Progress {
         }
     }
 }
+
+/// A number of bytes, as a person reads it: in MiB with one decimal.
+#[derive(Clone, Copy, Debug)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.0 * 10 + (1 << 19)) >> 20;
+        write!(formatter, "{}.{} MiB", tenths / 10, tenths % 10)
+    }
+}

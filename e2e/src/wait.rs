@@ -40,9 +40,8 @@ where
 /// Whether `GET path` answers 200. Any failure is a no.
 #[must_use]
 pub fn answers_ok(address: SocketAddr, path: &str) -> bool {
-    fetch(address, path).is_ok_and(|answer| {
-        answer.lines().next().is_some_and(|status| status.contains(" 200 "))
-    })
+    fetch(address, path)
+        .is_ok_and(|answer| answer.lines().next().is_some_and(|status| status.contains(" 200 ")))
 }
 
 /// The whole answer to `GET path`, header included.

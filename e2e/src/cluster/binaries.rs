@@ -100,7 +100,8 @@ fn digest(module: &Path) -> Result<String> {
     for file in ["go.mod", "go.sum", "cmd/coredns/main.go", "cmd/pause/main.go"] {
         let path = module.join(file);
         content.push_str(
-            &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?,
+            &fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
         );
     }
     Ok(sha256_hex(content.as_bytes())[..16].to_owned())

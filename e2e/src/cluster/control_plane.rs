@@ -53,65 +53,80 @@ impl Parts {
     pub fn start_api(&self) -> Result<()> {
         let client_url = format!("http://{HOST}:2379");
         let peer_url = format!("http://{HOST}:2380");
-        self.spawn("etcd", &[
-            format!("--data-dir={}", self.folder.join("etcd").display()),
-            // A cluster that is thrown away need not survive a loss of power.
-            "--unsafe-no-fsync".into(),
-            "--log-level=warn".into(),
-            format!("--listen-client-urls={client_url}"),
-            format!("--advertise-client-urls={client_url}"),
-            format!("--listen-peer-urls={peer_url}"),
-            format!("--initial-advertise-peer-urls={peer_url}"),
-            format!("--initial-cluster=default={peer_url}"),
-        ])?;
+        self.spawn(
+            "etcd",
+            &[
+                format!("--data-dir={}", self.folder.join("etcd").display()),
+                // A cluster that is thrown away need not survive a loss of power.
+                "--unsafe-no-fsync".into(),
+                "--log-level=warn".into(),
+                format!("--listen-client-urls={client_url}"),
+                format!("--advertise-client-urls={client_url}"),
+                format!("--listen-peer-urls={peer_url}"),
+                format!("--initial-advertise-peer-urls={peer_url}"),
+                format!("--initial-cluster=default={peer_url}"),
+            ],
+        )?;
         let credentials = &self.credentials;
-        self.spawn("kube-apiserver", &[
-            format!("--etcd-servers={client_url}"),
-            format!("--bind-address={HOST}"),
-            format!("--advertise-address={HOST}"),
-            "--secure-port=6443".into(),
-            format!("--cert-dir={}", credentials.server_folder().display()),
-            format!("--service-cluster-ip-range={SERVICES}"),
-            "--authorization-mode=Node,RBAC".into(),
-            "--enable-admission-plugins=NodeRestriction".into(),
-            format!("--token-auth-file={}", credentials.tokens().display()),
-            "--allow-privileged".into(),
-            format!("--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
-            format!("--service-account-key-file={}", credentials.verifying_key().display()),
-            format!("--service-account-signing-key-file={}", credentials.signing_key().display()),
-            // Nodes' names are not in any DNS.
-            "--kubelet-preferred-address-types=InternalIP".into(),
-            // Minutes by default: too long for a test of a lost node.
-            "--default-not-ready-toleration-seconds=10".into(),
-            "--default-unreachable-toleration-seconds=10".into(),
-        ])
+        self.spawn(
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers={client_url}"),
+                format!("--bind-address={HOST}"),
+                format!("--advertise-address={HOST}"),
+                "--secure-port=6443".into(),
+                format!("--cert-dir={}", credentials.server_folder().display()),
+                format!("--service-cluster-ip-range={SERVICES}"),
+                "--authorization-mode=Node,RBAC".into(),
+                "--enable-admission-plugins=NodeRestriction".into(),
+                format!("--token-auth-file={}", credentials.tokens().display()),
+                "--allow-privileged".into(),
+                format!("--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+                format!("--service-account-key-file={}", credentials.verifying_key().display()),
+                format!(
+                    "--service-account-signing-key-file={}",
+                    credentials.signing_key().display()
+                ),
+                // Nodes' names are not in any DNS.
+                "--kubelet-preferred-address-types=InternalIP".into(),
+                // Minutes by default: too long for a test of a lost node.
+                "--default-not-ready-toleration-seconds=10".into(),
+                "--default-unreachable-toleration-seconds=10".into(),
+            ],
+        )
     }
 
     /// Starts the controllers, once the API server is ready.
     pub fn start_controllers(&self) -> Result<()> {
         let credentials = &self.credentials;
-        self.spawn("kube-controller-manager", &[
-            format!("--kubeconfig={}", credentials.kubeconfig("controller-manager").display()),
-            format!("--bind-address={HOST}"),
-            "--leader-elect=false".into(),
-            format!(
-                "--service-account-private-key-file={}",
-                credentials.signing_key().display()
-            ),
-            format!("--root-ca-file={}", credentials.server_certificate().display()),
-            "--use-service-account-credentials".into(),
-            // Each controller fetches a token of its own at the start; at the default rate that takes seconds.
-            "--kube-api-qps=300".into(),
-            "--kube-api-burst=600".into(),
-            format!("--flex-volume-plugin-dir={}", self.folder.join("flex").display()),
-            "--node-monitor-period=2s".into(),
-            "--node-monitor-grace-period=16s".into(),
-        ])?;
-        self.spawn("kube-scheduler", &[
-            format!("--kubeconfig={}", credentials.kubeconfig("scheduler").display()),
-            format!("--bind-address={HOST}"),
-            "--leader-elect=false".into(),
-        ])?;
+        self.spawn(
+            "kube-controller-manager",
+            &[
+                format!("--kubeconfig={}", credentials.kubeconfig("controller-manager").display()),
+                format!("--bind-address={HOST}"),
+                "--leader-elect=false".into(),
+                format!(
+                    "--service-account-private-key-file={}",
+                    credentials.signing_key().display()
+                ),
+                format!("--root-ca-file={}", credentials.server_certificate().display()),
+                "--use-service-account-credentials".into(),
+                // Each controller fetches a token of its own at the start; at the default rate that takes seconds.
+                "--kube-api-qps=300".into(),
+                "--kube-api-burst=600".into(),
+                format!("--flex-volume-plugin-dir={}", self.folder.join("flex").display()),
+                "--node-monitor-period=2s".into(),
+                "--node-monitor-grace-period=16s".into(),
+            ],
+        )?;
+        self.spawn(
+            "kube-scheduler",
+            &[
+                format!("--kubeconfig={}", credentials.kubeconfig("scheduler").display()),
+                format!("--bind-address={HOST}"),
+                "--leader-elect=false".into(),
+            ],
+        )?;
         self.processes.spawn("provisioner", &mut roles::provisioner(self)?)
     }
 
@@ -133,8 +148,10 @@ impl Parts {
     pub fn start_dns(&self) -> Result<()> {
         let corefile = self.folder.join("Corefile");
         let kubeconfig = self.credentials.kubeconfig("dns");
-        fs::write(&corefile, format!(
-            ".:53 {{
+        fs::write(
+            &corefile,
+            format!(
+                ".:53 {{
                 bind {HOST}
                 errors
                 ready {HOST}:{DNS_READY_PORT}
@@ -145,8 +162,9 @@ impl Parts {
                 }}
                 loadbalance
             }}\n",
-            kubeconfig.display(),
-        ))?;
+                kubeconfig.display(),
+            ),
+        )?;
         self.spawn("coredns", &[format!("-conf={}", corefile.display())])
     }
 }
@@ -245,4 +263,3 @@ pub fn objects() -> Value {
 pub fn write_json(path: &Path, content: &Value) -> Result<()> {
     Ok(fs::write(path, serde_json::to_vec_pretty(content)?)?)
 }
-

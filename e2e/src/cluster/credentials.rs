@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{control_plane::API_URL, network::NodeNetwork};
 
-/// What stands before a P-256 point in a SubjectPublicKeyInfo (RFC 5480): the algorithm, the curve, the bit string.
+/// What stands before a P-256 point in a `SubjectPublicKeyInfo` (RFC 5480): the algorithm, the curve, the bit string.
 const P256_KEY_INFO: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
@@ -39,6 +39,7 @@ impl Credentials {
 
     /// Makes all of them, for the control plane and each node.
     pub fn make(&self, nodes: &[NodeNetwork]) -> Result<()> {
+        use std::fmt::Write;
         fs::create_dir_all(&self.folder)?;
         self.make_signing_key()?;
         let mut users = vec![
@@ -54,7 +55,7 @@ impl Credentials {
         let mut tokens = String::new();
         for (file, user, group) in users {
             let token = token()?;
-            tokens.push_str(&format!("{token},{user},{user},\"{group}\"\n"));
+            writeln!(tokens, "{token},{user},{user},\"{group}\"")?;
             write_private(&self.kubeconfig(&file), &self.kubeconfig_text(&token)?)?;
         }
         write_private(&self.tokens(), &tokens)

@@ -52,7 +52,10 @@ impl Fingerprint {
     /// Of the machine as it is now. `cluster` is the folder whose programs and mark tell the cluster's processes.
     pub fn take(cache: &Path) -> Result<Self> {
         let lines = |text: String| -> BTreeSet<String> {
-            text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+            text.lines()
+                .map(|line| line.trim().to_owned())
+                .filter(|line| !line.is_empty())
+                .collect()
         };
         let parts = BTreeMap::from([
             ("links", lines(run("ip", &["-oneline", "-brief", "link", "show"])?)),
@@ -128,7 +131,8 @@ fn processes(cache: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        let Some(pid) = name.to_str().filter(|it| it.bytes().all(|byte| byte.is_ascii_digit())) else {
+        let Some(pid) = name.to_str().filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()))
+        else {
             continue;
         };
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

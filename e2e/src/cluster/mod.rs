@@ -32,6 +32,12 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+pub use self::{
+    binaries::Binaries,
+    cache::{CACHE_VARIABLE, Cache},
+    node::Node,
+    process::Processes,
+};
 use self::{
     cache::Lock,
     control_plane::{Parts, dns_health, objects, proxy_health},
@@ -39,12 +45,6 @@ use self::{
     guardian::Guardian,
     journal::Journal,
     network::GATEWAY,
-    process::Processes,
-};
-pub use self::{
-    binaries::Binaries,
-    cache::{CACHE_VARIABLE, Cache},
-    node::Node,
 };
 use crate::{
     command::{run_async, run_with_input},
@@ -54,7 +54,7 @@ use crate::{
 };
 
 /// How long each step of starting may take on a busy machine.
-const STEP_LIMIT: Duration = Duration::from_secs(120);
+const STEP_LIMIT: Duration = Duration::from_mins(2);
 
 /// Each kubelet and containerd watches many files; Linux allows a user 128 watchers by default.
 const INOTIFY_INSTANCES_MIN: u64 = 8192;
@@ -212,7 +212,10 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Cluster").field("folder", &self.parts.folder).finish_non_exhaustive()
+        formatter
+            .debug_struct("Cluster")
+            .field("folder", &self.parts.folder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -287,10 +290,8 @@ async fn boot(parts: &Parts, nodes: &[Node], progress: Progress) -> Result<Clien
         Ok(accounts.get_opt("default").await?)
     })
     .await?;
-    until("names", STEP_LIMIT, || async {
-        Ok(answers_ok(dns_health(), "/ready").then_some(()))
-    })
-    .await?;
+    until("names", STEP_LIMIT, || async { Ok(answers_ok(dns_health(), "/ready").then_some(())) })
+        .await?;
     for address in networks.iter().map(|it| it.address).chain([GATEWAY]) {
         until("service addresses", STEP_LIMIT, || async move {
             Ok(answers_ok(proxy_health(address), "/healthz").then_some(()))
@@ -323,7 +324,10 @@ fn complaints(parts: &Parts) -> String {
         if !log.is_empty() && !parts.processes.alive(name) {
             let lines: Vec<&str> = log.lines().collect();
             let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
-            text.push_str(&format!("\n{name} has ended:\n{}", shown.join("\n")));
+            text += "\n";
+            text += name;
+            text += " has ended:\n";
+            text += &shown.join("\n");
         }
     }
     text

@@ -182,7 +182,8 @@ fn ip(arguments: &[&str]) -> Result<()> {
 
 /// Whether two IPv4 prefixes share an address; `default` shares none, since every route comes before it.
 fn overlap(one: &str, other: &str) -> bool {
-    let (Some((one, one_length)), Some((other, other_length))) = (prefix(one), prefix(other)) else {
+    let (Some((one, one_length)), Some((other, other_length))) = (prefix(one), prefix(other))
+    else {
         return false;
     };
     let length = one_length.min(other_length);

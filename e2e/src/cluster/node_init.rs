@@ -76,8 +76,7 @@ pub fn run(boot: &Path) -> Result<Infallible> {
 
     let mut running = HashMap::new();
     let config = boot.containerd_config.display();
-    let containerd =
-        Service { name: "containerd", arguments: vec![format!("--config={config}")] };
+    let containerd = Service { name: "containerd", arguments: vec![format!("--config={config}")] };
     start(&boot, containerd, &mut running)?;
     while !Path::new(CONTAINERD_SOCKET).exists() {
         thread::sleep(POLL);

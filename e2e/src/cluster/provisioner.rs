@@ -34,12 +34,11 @@ pub fn run(cluster: &Path, kubeconfig: &Path) -> Result<()> {
         )
         .await?;
         let client = Client::try_from(config)?;
-        let provisioner = Provisioner {
-            cluster: cluster.to_owned(),
-            volumes: Api::all(client.clone()),
-        };
+        let provisioner =
+            Provisioner { cluster: cluster.to_owned(), volumes: Api::all(client.clone()) };
         let claims: Api<PersistentVolumeClaim> = Api::all(client);
-        let claims = watcher(claims, watcher::Config::default()).default_backoff().applied_objects();
+        let claims =
+            watcher(claims, watcher::Config::default()).default_backoff().applied_objects();
         let volumes = watcher(provisioner.volumes.clone(), watcher::Config::default())
             .default_backoff()
             .applied_objects();
@@ -116,14 +115,17 @@ impl Provisioner {
         let policy =
             volume.spec.as_ref().and_then(|it| it.persistent_volume_reclaim_policy.as_deref());
         let ours = volume.annotations().get(PROVISIONED_BY).is_some_and(|it| it == PROVISIONER);
-        if !released || !ours || policy != Some("Delete") || volume.metadata.deletion_timestamp.is_some() {
+        if !released
+            || !ours
+            || policy != Some("Delete")
+            || volume.metadata.deletion_timestamp.is_some()
+        {
             return Ok(());
         }
         let folder = volume.spec.as_ref().and_then(|it| it.local.as_ref()).map(|it| &it.path);
-        if let Some(folder) = folder.map(Path::new).filter(|it| it.starts_with(&self.cluster)) {
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
+        let folder = folder.map(Path::new).filter(|it| it.starts_with(&self.cluster));
+        if let Some(folder) = folder.filter(|it| it.exists()) {
+            fs::remove_dir_all(folder)?;
         }
         self.volumes.delete(&volume.name_any(), &DeleteParams::default()).await?;
         Ok(())

@@ -38,12 +38,12 @@ pub fn unmet(cache: &Cache, progress: Progress) -> Result<Option<String>> {
     if let Some(reason) = without_packages(cached, progress) {
         return Ok(Some(reason));
     }
-    if !cached {
-        if let Some(reason) = without_go() {
-            return Ok(Some(reason));
-        }
+    if let Some(reason) = (!cached).then(without_go).flatten() {
+        return Ok(Some(reason));
     }
-    if let Err(error) = run("unshare", &["--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "true"]) {
+    if let Err(error) =
+        run("unshare", &["--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "true"])
+    {
         return Ok(Some(format!("no namespaces can be made here: {error:#}")));
     }
     if let Some(reason) = cgroups::missing() {
@@ -56,7 +56,7 @@ fn without_packages(cached: bool, progress: Progress) -> Option<String> {
     let missing = || {
         let mut packages: Vec<&str> = NEEDED
             .iter()
-            .filter(|needed| !(needed.to_build && cached) && !is_there(needed.what))
+            .filter(|needed| (!needed.to_build || !cached) && !is_there(needed.what))
             .map(|needed| needed.package)
             .collect();
         packages.dedup();

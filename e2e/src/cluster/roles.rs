@@ -46,10 +46,7 @@ pub fn node(boot: &Path) -> Result<Vec<OsString>> {
 /// The command of the volume provisioner.
 pub fn provisioner(parts: &Parts) -> Result<Command> {
     let mut command = Command::new(own_executable()?);
-    command
-        .arg(PROVISIONER)
-        .arg(&parts.folder)
-        .arg(parts.credentials.kubeconfig("admin"));
+    command.arg(PROVISIONER).arg(&parts.folder).arg(parts.credentials.kubeconfig("admin"));
     Ok(command)
 }
 

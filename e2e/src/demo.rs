@@ -1,0 +1,329 @@
+//! `cargo demo`: a cluster, a store in it, real input, a killed leader, and the proof that nothing was lost.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use reckon_api::{Client, client::Options};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{Cache, Cluster},
+    images::{Programs, workspace},
+    kubernetes::{CONTEXT_VARIABLE, Endpoint, Found, Kubernetes, OPERATOR_NAMESPACE, pod_is_ready},
+    loopback::Loopback,
+    progress::Progress,
+    report::Report,
+    wait::until,
+    workload::{Ledger, feed_events, steady, verify},
+};
+
+/// Where the demonstration's store lives.
+const NAMESPACE: &str = "demo";
+
+/// What is applied, below the top of the repository.
+const EXAMPLE: &str = "charts/reckon/examples/three-nodes.yaml";
+
+/// Writers beside the feed of Events.
+const WRITERS: usize = 4;
+
+/// How many acknowledged appends make a store that is at work: before the first kill and after each.
+const APPENDS_BETWEEN_KILLS: u64 = 200;
+
+/// For a store to become ready on a busy machine.
+const READY_LIMIT: Duration = Duration::from_mins(3);
+
+/// For a new leader, several times what an election takes at worst.
+const LEADER_LIMIT: Duration = Duration::from_mins(1);
+
+/// Shows Reckon on a real Kubernetes on this machine: three nodes, a replicated store, a killed leader, nothing lost.
+#[derive(Debug, Parser)]
+#[command(name = "cargo demo", bin_name = "cargo demo", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+
+    /// Use this context of your kubeconfig instead of a cluster of its own. It must be able to pull Reckon's images.
+    #[arg(long, value_name = "NAME", env = CONTEXT_VARIABLE)]
+    context: Option<String>,
+
+    /// How many leaders to kill, one after the other.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    kills: u32,
+
+    /// Leave the cluster up also when the demonstration fails.
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Action {
+    /// Remove everything that a demonstration left running.
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON object, the last line.
+    Json,
+}
+
+/// Does what the arguments say. An interruption is an error, and like every other takes down what was made.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        outcome = perform(arguments) => outcome,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminated.recv() => bail!("terminated"),
+        _ = hung_up.recv() => bail!("the terminal is gone"),
+    }
+}
+
+async fn perform(arguments: Arguments) -> Result<()> {
+    let progress = Progress::start();
+    let cache = Cache::locate()?;
+    if let Some(Action::Down) = arguments.action {
+        let loopback = Loopback::remove(&cache)?;
+        let found = Cluster::down(&cache, progress)?;
+        progress.say(if found || loopback { "removed" } else { "there is nothing to remove" });
+        return Ok(());
+    }
+    Loopback::remove(&cache)?;
+    let context = arguments.context.as_deref().filter(|context| !context.is_empty());
+    let report = match Kubernetes::open(context, progress).await? {
+        Found::Kubernetes(kubernetes) => {
+            let outcome = in_kubernetes(&kubernetes, arguments.kills, progress).await;
+            if outcome.is_ok() || arguments.keep {
+                kubernetes.leave_running();
+            }
+            outcome?
+        }
+        Found::Nothing(reason) => {
+            progress
+                .say(format_args!("no Kubernetes: {reason}; three processes on loopback instead"));
+            let loopback = Loopback::start(&cache, progress).await?;
+            let report = on_loopback(&loopback, arguments.kills, progress).await?;
+            loopback.leave_running();
+            report
+        }
+    };
+    match arguments.output {
+        Output::Text => report.print_text(),
+        Output::Json => report.print_json(),
+    }
+}
+
+async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) -> Result<Report> {
+    let programs = kubernetes.load_images(progress).await?;
+    kubernetes.install(progress).await?;
+    let store = apply_example(kubernetes, progress)?;
+    progress
+        .during(
+            "waiting for the store to be ready",
+            kubernetes.wait_ready(NAMESPACE, &store, READY_LIMIT),
+        )
+        .await?;
+    progress.say(format_args!("store {NAMESPACE}/{store} is ready"));
+
+    let endpoint = kubernetes.endpoint(NAMESPACE, &store).await?;
+    let client = Client::new(Options::new([endpoint.address()]))?;
+    let ledger = Arc::new(Ledger::default());
+    let stop = CancellationToken::new();
+    let feed = tokio::spawn(feed_events(
+        kubernetes.client(),
+        client.clone(),
+        ledger.clone(),
+        stop.clone(),
+    ));
+    let stage = Stage::Kubernetes { kubernetes, store: &store };
+    let leaderless = write_and_kill(&stage, &client, &ledger, kills, progress).await?;
+    stop.cancel();
+    let events_fed = feed.await.context("the feed panicked")??;
+    progress.say(format_args!("fed {events_fed} Kubernetes Events"));
+
+    let mut report = prove(&client, &ledger, leaderless, kills, progress).await?;
+    report.by_hand = by_hand(kubernetes, &store, programs.as_ref(), &endpoint);
+    Ok(report)
+}
+
+async fn on_loopback(loopback: &Loopback, kills: u32, progress: Progress) -> Result<Report> {
+    let client = Client::new(Options::new(loopback.endpoints()))?;
+    until("store on loopback", READY_LIMIT, || async { Ok(Some(client.members().await?)) }).await?;
+    progress.say("the store is ready");
+    let ledger = Arc::new(Ledger::default());
+    let stage = Stage::Loopback(loopback);
+    let leaderless = write_and_kill(&stage, &client, &ledger, kills, progress).await?;
+    let mut report = prove(&client, &ledger, leaderless, kills, progress).await?;
+    report.by_hand = vec![
+        format!("export RECKON_ENDPOINTS={}", loopback.endpoints().join(",")),
+        format!("{} status", loopback.program("reckon").display()),
+        format!("{} read-all --limit 5", loopback.program("reckon").display()),
+        "cargo demo down".into(),
+    ];
+    Ok(report)
+}
+
+/// Where the store's nodes can be killed.
+enum Stage<'a> {
+    Kubernetes { kubernetes: &'a Kubernetes, store: &'a str },
+    Loopback(&'a Loopback),
+}
+
+impl Stage<'_> {
+    async fn kill(&self, node: &str) -> Result<()> {
+        match self {
+            Self::Kubernetes { kubernetes, .. } => kubernetes.kill_pod(NAMESPACE, node).await,
+            Self::Loopback(loopback) => loopback.kill(node),
+        }
+    }
+
+    /// Brings a killed node back, or waits until it is.
+    async fn restore(&self, node: &str) -> Result<()> {
+        match self {
+            Self::Kubernetes { kubernetes, store } => {
+                until("restarted pod", READY_LIMIT, || async {
+                    let pods = kubernetes.pods(NAMESPACE, store).await?;
+                    let all = pods.len() >= 3 && pods.iter().all(pod_is_ready);
+                    Ok(all.then_some(()))
+                })
+                .await?;
+                kubernetes.wait_ready(NAMESPACE, store, READY_LIMIT).await
+            }
+            Self::Loopback(loopback) => loopback.restart(node),
+        }
+    }
+}
+
+/// Writes while leaders are killed, and returns the longest time without an acknowledged append around a kill.
+async fn write_and_kill(
+    stage: &Stage<'_>,
+    client: &Client,
+    ledger: &Arc<Ledger>,
+    kills: u32,
+    progress: Progress,
+) -> Result<Duration> {
+    let writers = steady(client, ledger, "writer", WRITERS);
+    let mut worst = Duration::ZERO;
+    appends(ledger, APPENDS_BETWEEN_KILLS).await?;
+    for kill in 1..=kills {
+        let before = client.members().await.context("the members are not known")?;
+        let leader = leader_name(&before)?;
+        let killed = Instant::now();
+        stage.kill(&leader).await?;
+        until("new leader", LEADER_LIMIT, || async {
+            let members = client.members().await?;
+            Ok((members.term > before.term).then_some(()))
+        })
+        .await?;
+        appends(ledger, APPENDS_BETWEEN_KILLS).await?;
+        let leaderless = ledger.longest_silence(killed, Instant::now());
+        progress.say(format_args!(
+            "killed the leader {leader} ({kill} of {kills}): {:.2} s without an acknowledged append",
+            leaderless.as_secs_f64()
+        ));
+        worst = worst.max(leaderless);
+        stage.restore(&leader).await?;
+        appends(ledger, APPENDS_BETWEEN_KILLS).await?;
+    }
+    writers.finish().await?;
+    Ok(worst)
+}
+
+/// Waits for this many more acknowledged appends.
+async fn appends(ledger: &Ledger, more: u64) -> Result<()> {
+    let goal = ledger.counts().acknowledged + more;
+    until("acknowledged appends", LEADER_LIMIT, || async {
+        Ok((ledger.counts().acknowledged >= goal).then_some(()))
+    })
+    .await
+}
+
+/// The name of the leader: a pod's, or a process's.
+fn leader_name(members: &reckon_api::v1::MembersResponse) -> Result<String> {
+    let listed = members.membership.as_ref().map(|it| it.members.as_slice()).unwrap_or_default();
+    let leader = listed.iter().find(|member| member.node_id == members.leader_id);
+    Ok(leader.context("the store has no leader")?.name.clone())
+}
+
+async fn prove(
+    client: &Client,
+    ledger: &Ledger,
+    leaderless: Duration,
+    kills: u32,
+    progress: Progress,
+) -> Result<Report> {
+    let verified = verify(client, ledger).await?;
+    let counts = ledger.counts();
+    progress.say("read everything back: each acknowledged event once, in order, without a gap");
+    Ok(Report {
+        seconds_total: progress.elapsed().as_secs_f64(),
+        written: counts.written,
+        acknowledged: counts.acknowledged,
+        read_back: verified.read_back,
+        leaderless_seconds_worst: leaderless.as_secs_f64(),
+        kills,
+        by_hand: Vec::new(),
+    })
+}
+
+/// Applies the example as it is, in a namespace of its own, and returns the store's name.
+fn apply_example(kubernetes: &Kubernetes, progress: Progress) -> Result<String> {
+    let manifest = std::fs::read_to_string(workspace().join(EXAMPLE))
+        .with_context(|| format!("cannot read {EXAMPLE}"))?;
+    progress.say(format_args!("kubectl apply -f {EXAMPLE}"));
+    let namespace =
+        format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#);
+    kubernetes.apply(NAMESPACE, &namespace)?;
+    let applied = kubernetes.apply(NAMESPACE, &manifest)?;
+    applied
+        .lines()
+        .find_map(|line| line.strip_prefix("eventstore.reckon.dev/")?.split(' ').next())
+        .map(str::to_owned)
+        .with_context(|| format!("{EXAMPLE} holds no EventStore"))
+}
+
+fn by_hand(
+    kubernetes: &Kubernetes,
+    store: &str,
+    programs: Option<&Programs>,
+    endpoint: &Endpoint,
+) -> Vec<String> {
+    let kubectl = kubernetes.kubectl_by_hand();
+    let mut lines = Vec::new();
+    let (kubectl, reckon) = match kubernetes.own() {
+        Some(cluster) => {
+            let folder = cluster.program("kubectl");
+            let folder = folder.parent().unwrap_or(Path::new("."));
+            lines.push(format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
+            lines.push(format!("export PATH={}:$PATH   # kubectl, helm", folder.display()));
+            let reckon = programs.and_then(|programs| programs.path("reckon").ok());
+            let reckon = reckon.map_or("reckon".into(), |path| path.display().to_string());
+            ("kubectl".to_owned(), reckon)
+        }
+        None => (kubectl, "cargo run --package reckon-cli --".into()),
+    };
+    lines.push(format!("{kubectl} get evs --all-namespaces"));
+    lines.push(format!("{kubectl} --namespace {OPERATOR_NAMESPACE} get pods"));
+    if kubernetes.own().is_some() && !endpoint.is_tunnelled() {
+        lines.push(format!("{reckon} --endpoint {} streams", endpoint.address()));
+    } else {
+        lines
+            .push(format!("{kubectl} --namespace {NAMESPACE} port-forward service/{store} 7430 &"));
+        lines.push(format!("{reckon} streams"));
+    }
+    lines.push("cargo demo down".into());
+    lines
+}

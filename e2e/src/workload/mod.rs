@@ -1,0 +1,14 @@
+//! Work for a store, and the proof afterwards that nothing of it was lost, doubled, reordered or made up. Knows only the
+//! store's client, not where the store runs.
+
+mod events;
+mod ledger;
+mod verify;
+mod writer;
+
+pub use self::{
+    events::feed_events,
+    ledger::{Counts, Ledger},
+    verify::{Verified, verify},
+    writer::{Writers, steady},
+};
