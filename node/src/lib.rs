@@ -1,16 +1,24 @@
-//! The store node of Reckon.
+//! The store node of Reckon: one member of a replicated event store.
+//!
+//! A request passes each room once: `service` → `raft::proposer` → `log` → `engine` → answer. The engine knows no
+//! clock, no randomness and no network; `serve` is where the effects are put together.
 
+pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod engine;
 pub mod event;
+pub mod formation;
+#[cfg(test)]
+mod generated;
 pub mod health;
 pub mod limits;
 pub mod log;
 pub mod logging;
 pub mod metrics;
+pub mod node;
 pub mod raft;
+pub mod serve;
+pub mod service;
+pub mod shutdown;
 pub mod storage;
-
-#[cfg(test)]
-mod generated;

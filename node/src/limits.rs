@@ -151,6 +151,8 @@ pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const CONSENSUS_THREADS: usize = 2;
 /// Threads for everything that users can load.
 pub const CLIENT_THREADS: usize = 2;
+/// How often Raft is looked at for metrics and liveness.
+pub const RAFT_OBSERVATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often readiness is carried over to `grpc.health.v1`.
 pub const HEALTH_REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long connections may take to close once there is nothing more to say.

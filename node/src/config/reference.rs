@@ -23,7 +23,9 @@ impl Config {
         let (schema, defaults) = (schema_tree(), default_tree());
         let mut text = String::from(PREAMBLE);
         let mut section = "";
-        let paths = leaves(&defaults);
+        // The order of a tree depends on how its library was built; a generated file must not.
+        let mut paths = leaves(&defaults);
+        paths.sort_unstable();
         for path in &paths {
             let name = path.split('.').next().unwrap_or_default();
             if name != section {
@@ -99,6 +101,7 @@ fn limits(schema: &Value) -> String {
     let range = |min: Option<u64>, max: Option<u64>, unit: &str| match (min, max) {
         (None, None) => None,
         (min, Some(max)) => Some(format!("{}–{max}{unit}", min.unwrap_or(0))),
+        (Some(1), None) => Some("not empty".to_owned()),
         (Some(min), None) => Some(format!("at least {min}{unit}")),
     };
     if schema.get("type").and_then(Value::as_str) == Some("integer") {

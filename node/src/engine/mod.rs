@@ -4,6 +4,8 @@
 //! `async`, no network and no disk. So every node that applied the same log holds the same state. Apply
 //! changes only the overlay and a small state, and costs microseconds an event.
 
+#![deny(clippy::disallowed_methods)]
+
 mod append;
 mod command;
 mod group;

@@ -24,7 +24,8 @@ const WINDOW_BYTES: u64 = 1 << 20;
 /// it found is on stable storage.
 pub fn recover(disk: &dyn Disk, file_bytes: u64, state: &mut State) -> Result<Tail, OpenError> {
     let mut files = open_files(disk)?;
-    let (Some((oldest, _)), Some((newest, _))) = (files.first().cloned(), files.last().cloned()) else {
+    let (Some((oldest, _)), Some((newest, _))) = (files.first().cloned(), files.last().cloned())
+    else {
         return begin(disk, file_bytes, state);
     };
     let mut replay = Replay { state, tail: None };

@@ -1,3 +1,18 @@
-//! Agreement: openraft's types, the peer network, the proposer and the formation of a store.
+//! Agreement: openraft's types, the peer network, the proposer, reads and membership.
+//!
+//! Knows the engine only as something to apply groups to, and nothing of the services in front of it.
 
+pub mod member;
+pub mod membership;
+pub mod network;
+pub mod proposer;
+pub mod reads;
+pub mod state_machine;
 pub mod types;
+pub mod wire;
+
+pub use member::Member;
+pub use types::PeerNode;
+
+/// openraft, instantiated for Reckon.
+pub type RaftCore = openraft::Raft<types::TypeConfig, state_machine::StateMachine>;

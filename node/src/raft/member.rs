@@ -1,0 +1,216 @@
+//! A member of a store: everything that runs once a node has an identity.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::metrics::RaftMetrics;
+use openraft::{Config, ServerState, SnapshotPolicy};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::RaftCore;
+use super::network::{Connections, PeerNetwork};
+use super::proposer::{self, Proposer};
+use super::reads::ReadIndexes;
+use super::state_machine::{Applied, SharedEngine, StateMachine};
+use super::types::{PeerNode, TypeConfig};
+use crate::engine::Engine;
+use crate::limits;
+use crate::log::{self, LogStore};
+use crate::storage::Identity;
+
+/// What a member is built from.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub log: log::Options,
+    pub election_timeout_min: Duration,
+    pub election_timeout_max: Duration,
+    pub heartbeat_interval: Duration,
+    pub proposer: proposer::Options,
+}
+
+/// Why a member could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the log cannot be opened: {0}")]
+    Log(#[from] log::OpenError),
+    #[error(
+        "{} holds no log although this volume carries a member; \
+         a member without its log must not vote: remove it and let an empty volume join", .0.display()
+    )]
+    LogMissing(PathBuf),
+    #[error("the raft settings contradict each other: {0}")]
+    Config(#[from] openraft::ConfigError),
+    #[error("raft cannot start: {0}")]
+    Raft(#[from] openraft::errors::Fatal<TypeConfig>),
+}
+
+impl StartError {
+    /// Whether starting again, unchanged, may help.
+    pub const fn retryable(&self) -> bool {
+        false
+    }
+}
+
+/// A running member.
+#[derive(Debug)]
+pub struct Member {
+    identity: Identity,
+    raft: RaftCore,
+    engine: SharedEngine,
+    log: LogStore,
+    proposer: Proposer,
+    reads: ReadIndexes,
+    applied: watch::Receiver<Applied>,
+    connections: Connections,
+    election_timeout_max: Duration,
+}
+
+impl Member {
+    /// Starts Raft on the current runtime, over an opened log.
+    pub async fn start(
+        identity: Identity,
+        log: LogStore,
+        options: &Options,
+    ) -> Result<Self, StartError> {
+        let config = raft_config(&identity, options).validate()?;
+        let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
+        let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
+        let connections = Connections::default();
+        let network =
+            PeerNetwork::new(identity.clone(), connections.clone(), options.election_timeout_max);
+        let raft =
+            RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
+                .await?;
+        let proposer = Proposer::start(raft.clone(), Arc::clone(&engine), options.proposer.clone());
+        let reads = ReadIndexes::start(raft.clone());
+        tokio::spawn(release_applied(log.clone(), applied.clone()));
+        Ok(Self {
+            identity,
+            raft,
+            engine,
+            log,
+            proposer,
+            reads,
+            applied,
+            connections,
+            election_timeout_max: options.election_timeout_max,
+        })
+    }
+
+    /// Makes this node the only voter of a new store; the same again changes nothing.
+    pub async fn initialise(
+        &self,
+        node: PeerNode,
+    ) -> Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>> {
+        let members = std::collections::BTreeMap::from([(self.identity.node_id, node)]);
+        match self.raft.initialize(members).await {
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub const fn raft(&self) -> &RaftCore {
+        &self.raft
+    }
+
+    pub const fn engine(&self) -> &SharedEngine {
+        &self.engine
+    }
+
+    pub const fn log(&self) -> &LogStore {
+        &self.log
+    }
+
+    pub const fn proposer(&self) -> &Proposer {
+        &self.proposer
+    }
+
+    pub const fn reads(&self) -> &ReadIndexes {
+        &self.reads
+    }
+
+    pub const fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Raft's own view of itself, as of now.
+    pub fn metrics(&self) -> RaftMetrics<TypeConfig> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    pub fn leads(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Waits until somebody leads; false when nobody does by then.
+    pub async fn wait_for_leader(&self, limit: Duration) -> bool {
+        let led = self.raft.wait(Some(limit));
+        led.metrics(|metrics| metrics.current_leader.is_some(), "a leader is known").await.is_ok()
+    }
+
+    /// The leader this node knows of, if it is another one.
+    pub fn other_leader(&self) -> Option<(u64, PeerNode)> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader.filter(|id| *id != self.identity.node_id)?;
+        let node = metrics.membership_config.get_node(&leader)?.clone();
+        Some((leader, node))
+    }
+
+    /// Watches how far apply has come.
+    pub fn applied(&self) -> watch::Receiver<Applied> {
+        self.applied.clone()
+    }
+
+    /// How old a member's last answer may be for it to count as alive.
+    pub fn answer_age_max(&self) -> Duration {
+        self.election_timeout_max * 2
+    }
+
+    /// Stops Raft and closes the log. Leadership should have been handed over before.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        let log = self.log.clone();
+        // Joining the writer's thread blocks until its last sync is done.
+        if let Err(error) = tokio::task::spawn_blocking(move || log.shutdown()).await {
+            tracing::warn!(%error, "the log did not close cleanly");
+        }
+    }
+}
+
+/// Tells the log's cache which entries replication alone still needs.
+async fn release_applied(log: LogStore, mut applied: watch::Receiver<Applied>) {
+    while applied.changed().await.is_ok() {
+        let next_index = applied.borrow_and_update().next_index;
+        if let Some(index) = next_index.checked_sub(1) {
+            log.set_applied(index);
+        }
+    }
+}
+
+fn raft_config(identity: &Identity, options: &Options) -> Config {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Config {
+        cluster_name: identity.cluster_id.clone(),
+        election_timeout_min: millis(options.election_timeout_min),
+        election_timeout_max: millis(options.election_timeout_max),
+        heartbeat_interval: millis(options.heartbeat_interval),
+        max_payload_entries: limits::REPLICATION_ENTRIES_MAX,
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        state_machine_channel_size: Some(limits::APPLY_CHANNEL_SIZE),
+        enable_pre_vote: Some(true),
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    }
+}

@@ -1,0 +1,54 @@
+//! The deadline of a request: the caller's `grpc-timeout`, or the configured default.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+
+/// When the request must be answered. A malformed `grpc-timeout` counts as absent, as the gRPC
+/// specification's servers do.
+pub fn of(metadata: &MetadataMap, default: Duration) -> Instant {
+    let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
+    Instant::now() + asked.unwrap_or(default).min(TIMEOUT_MAX)
+}
+
+/// Keeps the arithmetic of instants from overflowing; nobody waits longer for one request.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `TimeoutValue TimeoutUnit` of the gRPC-over-HTTP/2 specification: at most eight digits and a unit.
+fn parse(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(value * 3600),
+        "M" => Duration::from_secs(value * 60),
+        "S" => Duration::from_secs(value),
+        "m" => Duration::from_millis(value),
+        "u" => Duration::from_micros(value),
+        "n" => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_the_specification_are_read_and_others_ignored() {
+        let check =
+            |text: &str, expected: Option<Duration>| assert_eq!(parse(text), expected, "{text}");
+        check("5S", Some(Duration::from_secs(5)));
+        check("250m", Some(Duration::from_millis(250)));
+        check("1H", Some(Duration::from_secs(3600)));
+        check("99999999n", Some(Duration::from_nanos(99_999_999)));
+        check("", None);
+        check("S", None);
+        check("-1S", None);
+        check("123456789S", None);
+        check("5s", None);
+    }
+}

@@ -1,0 +1,146 @@
+//! Forwarding: what only the leader can do goes to the leader, and its answer or refusal comes back unchanged.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reckon_api::{Reason, v1};
+use tokio::time::Instant;
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status};
+
+use super::consistency::no_leader;
+use crate::limits;
+use crate::raft::{Member, network};
+
+/// Marks a request that a member has already forwarded once; it is never forwarded again.
+const FORWARDED: &str = "reckon-forwarded-by";
+
+/// Where requests go that this node cannot decide.
+#[derive(Debug, Clone, Default)]
+pub struct Forwarder {
+    channels: Arc<Mutex<HashMap<String, Channel>>>,
+}
+
+/// Who decides a request.
+#[derive(Debug)]
+pub enum Decider {
+    /// This node.
+    Here,
+    /// The leader, over this connection.
+    Leader(Leader),
+}
+
+/// The leader as another member reaches its client port.
+#[derive(Debug)]
+pub struct Leader {
+    pub channel: Channel,
+    address: String,
+}
+
+impl Forwarder {
+    /// Finds who decides; waits for the end of an election up to a second, never past the deadline.
+    pub async fn decider<T>(
+        &self,
+        member: &Member,
+        request: &Request<T>,
+        deadline: Instant,
+    ) -> Result<Decider, Status> {
+        let give_up = deadline.min(Instant::now() + limits::LEADER_WAIT);
+        loop {
+            if member.leads() {
+                return Ok(Decider::Here);
+            }
+            if let Some((_, node)) = member.other_leader() {
+                if request.metadata().contains_key(FORWARDED) {
+                    return Err(not_leader(&node.client_address));
+                }
+                return self.connect(node.client_address).map(Decider::Leader);
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left.is_zero() || !member.wait_for_leader(left).await {
+                return Err(no_leader());
+            }
+        }
+    }
+
+    fn connect(&self, address: String) -> Result<Leader, Status> {
+        let mut channels = self.channels.lock();
+        let channel = match channels.get(&address) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = network::connect(&address)?;
+                channels.insert(address.clone(), channel.clone());
+                channel
+            }
+        };
+        Ok(Leader { channel, address })
+    }
+
+    /// Sends the request on. A refusal in the protocol's own words passes through; a broken connection becomes
+    /// `lost`, because whether the leader took the request is then unknown.
+    pub async fn send<T, R, F>(
+        &self,
+        leader: &Leader,
+        message: T,
+        deadline: Instant,
+        lost: Reason,
+        call: impl FnOnce(Request<T>) -> F,
+    ) -> Result<Response<R>, Status>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(FORWARDED, MetadataValue::from_static("member"));
+        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        match tokio::time::timeout_at(deadline, call(request)).await {
+            Err(_elapsed) => Err(deadline_exceeded()),
+            Ok(Err(status)) if Reason::of(&status).is_none() && is_transport(&status) => {
+                self.channels.lock().remove(&leader.address);
+                Err(lost.status(
+                    format!(
+                        "the connection to the leader at {} broke: {}",
+                        leader.address,
+                        status.message()
+                    ),
+                    [("leader", leader.address.clone())],
+                ))
+            }
+            // A header of the forwarded answer must not leak into ours; message and details are what counts.
+            Ok(Err(status)) => Err(Status::with_details(
+                status.code(),
+                status.message(),
+                bytes::Bytes::copy_from_slice(status.details()),
+            )),
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+}
+
+/// The refusal of a request that reached a node which neither leads nor may forward.
+pub fn not_leader(leader: &str) -> Status {
+    Reason::NotLeader
+        .status(format!("this node does not lead; the leader is at {leader}"), [("leader", leader)])
+}
+
+/// The refusal of a request whose time is up.
+pub fn deadline_exceeded() -> Status {
+    Reason::DeadlineExceeded.plain(
+        "the deadline passed; an append may have taken effect: retry it with the same event ids",
+    )
+}
+
+fn is_transport(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal)
+}
+
+/// The membership that a change was decided on, if its caller named one.
+pub fn seen(token: Option<v1::MembershipToken>) -> Option<v1::LogId> {
+    token.map(|token| v1::LogId { term: token.log_term, index: token.log_index })
+}
+
+/// How long a membership change may take when its caller set no deadline.
+pub const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);

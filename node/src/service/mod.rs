@@ -1,0 +1,39 @@
+//! The gRPC services: one file per service, thin. They check, hand over, and translate the answer.
+
+pub mod cluster;
+pub mod consistency;
+pub mod deadline;
+pub mod forward;
+pub mod peer;
+pub mod streams;
+pub mod wire;
+
+use reckon_api::Reason;
+use tonic::Status;
+
+use crate::engine::Outcome;
+use crate::raft::proposer::ProposeError;
+
+/// What the proposer's answer means to a caller.
+pub fn proposed(answer: Result<Outcome, ProposeError>) -> Result<Outcome, Status> {
+    let error = match answer {
+        Ok(Outcome::Refused(refusal)) => return Err(wire::refusal_status(&refusal)),
+        Ok(outcome) => return Ok(outcome),
+        Err(error) => error,
+    };
+    let message = error.to_string();
+    Err(match error {
+        ProposeError::NotLeader => Reason::NotLeader.plain("the leadership moved; try again"),
+        ProposeError::MemoryPressure { unsealed_bytes, maximum } => Reason::MemoryPressure.status(
+            format!("{message}; appends are refused until it is sealed"),
+            [
+                ("limit", "limits.unsealed_bytes_max".to_owned()),
+                ("value", unsealed_bytes.to_string()),
+                ("maximum", maximum.to_string()),
+            ],
+        ),
+        ProposeError::TooManyRequests => Reason::TooManyRequests.plain(message),
+        ProposeError::Unknown => Reason::OutcomeUnknown
+            .plain("the answer was lost in a change of leaders; retry with the same event ids"),
+    })
+}

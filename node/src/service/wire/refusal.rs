@@ -1,0 +1,140 @@
+//! Refusals as gRPC statuses: a reason, a sentence a person can act on, and the values it speaks of.
+
+use reckon_api::Reason;
+use tonic::Status;
+
+use crate::engine::{Expectation, Refusal};
+
+/// How much of a caller's value is repeated to the caller, in characters: statuses travel in headers.
+const VALUE_CHARS_MAX: usize = 64;
+
+/// A limit by the name of its constant in `limits`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub name: &'static str,
+    pub maximum: usize,
+}
+
+/// What an engine's refusal means to a caller.
+pub fn refusal_status(refusal: &Refusal) -> Status {
+    match refusal {
+        Refusal::WrongExpectedVersion { stream_id, expected, actual } => {
+            let stream = shortened(stream_id);
+            let message = match (expected, actual) {
+                (Expectation::NoStream, _) => format!(
+                    "stream {stream:?} was expected to be new but is at version {actual}; \
+                     read it and decide again"
+                ),
+                (Expectation::StreamExists, _) => {
+                    format!("stream {stream:?} was expected to exist but has never had an event")
+                }
+                (_, -1) => format!(
+                    "stream {stream:?} was expected at version {expected} but has never had an event"
+                ),
+                _ => format!(
+                    "stream {stream:?} was expected at version {expected} but is at version {actual}; \
+                     read what is new and decide again"
+                ),
+            };
+            let expected = match expected {
+                Expectation::Any => "-2".to_owned(),
+                Expectation::NoStream => "-1".to_owned(),
+                Expectation::StreamExists | Expectation::Exact(_) => expected.to_string(),
+            };
+            let values = [
+                ("stream", stream_id.clone()),
+                ("expected", expected),
+                ("actual", actual.to_string()),
+            ];
+            Reason::WrongExpectedVersion.status(message, values)
+        }
+        Refusal::EventIdReused { event_id } => Reason::EventIdReused.status(
+            format!(
+                "event id {event_id} is already used, and not by this same append: a retry must \
+                 send the same events in the same order, other events need ids of their own"
+            ),
+            [("event_id", event_id.to_string())],
+        ),
+        Refusal::StreamNamedTwice { stream_id } => {
+            invalid_field("appends", stream_id, "is named twice; put all its events into one entry")
+        }
+        Refusal::InvalidVolumeId { bytes } => Reason::InvalidArgument.status(
+            format!("volume_id has {bytes} bytes; a node id is given to volumes named by 1 to 256"),
+            [("field", "volume_id".to_owned()), ("value", format!("{bytes} bytes"))],
+        ),
+    }
+}
+
+/// The refusal of a read of a stream that never had an event.
+pub fn stream_not_found(stream_id: &str) -> Status {
+    let message = format!("stream {:?} has never had an event", shortened(stream_id));
+    Reason::StreamNotFound.status(message, [("stream", stream_id)])
+}
+
+/// A field whose value cannot be taken; `what` goes on after the field and the value.
+pub(super) fn invalid_field(field: &str, value: &str, what: &str) -> Status {
+    let value = shortened(value);
+    Reason::InvalidArgument.status(
+        format!("{field} {value:?} {what}"),
+        [("field", field.to_owned()), ("value", value)],
+    )
+}
+
+/// A field that is missing; `what` says what belongs there.
+pub(super) fn empty_field(field: &str, what: &str) -> Status {
+    Reason::InvalidArgument.status(
+        format!("{field} is empty; {what}"),
+        [("field", field.to_owned()), ("value", String::new())],
+    )
+}
+
+/// A field beyond its limit; `what` says what the number counts and what to do.
+pub(super) fn limit_exceeded(field: &str, limit: Limit, value: usize, what: &str) -> Status {
+    let Limit { name, maximum } = limit;
+    Reason::LimitExceeded.status(
+        format!("{field} has {value} {what}; the most is {maximum}"),
+        [
+            ("field", field.to_owned()),
+            ("limit", name.to_owned()),
+            ("value", value.to_string()),
+            ("maximum", maximum.to_string()),
+        ],
+    )
+}
+
+/// A name: one byte to the limit, without control characters.
+pub(super) fn check_name(
+    field: impl Fn() -> String,
+    name: &str,
+    limit: Limit,
+) -> Result<(), Status> {
+    if name.is_empty() {
+        return Err(empty_field(&field(), &format!("it takes 1 to {} bytes", limit.maximum)));
+    }
+    check_text(field, name, limit)
+}
+
+/// A text: up to the limit, without control characters.
+pub(super) fn check_text(
+    field: impl Fn() -> String,
+    text: &str,
+    limit: Limit,
+) -> Result<(), Status> {
+    if text.len() > limit.maximum {
+        return Err(limit_exceeded(&field(), limit, text.len(), "bytes"));
+    }
+    match text.char_indices().find(|(_, character)| character.is_control()) {
+        None => Ok(()),
+        Some((offset, _)) => {
+            let what = format!("has a control character at byte {offset}; leave it out");
+            Err(invalid_field(&field(), text, &what))
+        }
+    }
+}
+
+fn shortened(value: &str) -> String {
+    match value.char_indices().nth(VALUE_CHARS_MAX) {
+        None => value.to_owned(),
+        Some((end, _)) => format!("{}…", &value[..end]),
+    }
+}

@@ -1,0 +1,72 @@
+//! The end of a node: why it ends, and the way out that costs its users least.
+
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::node::Node;
+use crate::raft::Member;
+
+/// Returns on SIGTERM or SIGINT. Raft's end is an error: the process must not live on without it.
+pub async fn wait(node: &Node) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        fatal = raft_ended(node) => Err(fatal),
+    }
+}
+
+async fn raft_ended(node: &Node) -> anyhow::Error {
+    let mut member = node.watch_member();
+    let running = match member.wait_for(Option::is_some).await {
+        Ok(running) => running.clone(),
+        Err(_closed) => None,
+    };
+    let Some(running) = running else { return std::future::pending().await };
+    let mut metrics = running.raft().metrics();
+    loop {
+        if let Err(fatal) = &metrics.borrow_and_update().running_state {
+            return anyhow::anyhow!("raft has failed: {fatal}");
+        }
+        if metrics.changed().await.is_err() {
+            return anyhow::anyhow!("raft has ended");
+        }
+    }
+}
+
+/// Hands over the leadership, takes no new work, lets what is under way finish, and closes the files.
+/// `clients` ends when the last request has been answered.
+pub async fn drain(node: &Node, until: Instant, clients: impl Future<Output = ()>) {
+    tracing::info!("the node drains");
+    if let Some(member) = node.member() {
+        hand_over(&member).await;
+    }
+    node.drain();
+    if tokio::time::timeout_at(until, clients).await.is_err() {
+        tracing::warn!("requests were still under way when the time to drain was over");
+    }
+    if let Some(member) = node.member()
+        && tokio::time::timeout(CLOSE_TIMEOUT, member.shutdown()).await.is_err()
+    {
+        tracing::warn!("the log was not closed in time; it is replayed at the next start");
+    }
+}
+
+/// Closing is one last sync; a disk that takes longer than this is not waited for.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+async fn hand_over(member: &Member) {
+    if !member.leads() || member.metrics().membership_config.voter_ids().count() < 2 {
+        return;
+    }
+    match member.transfer_leader(0).await {
+        Ok((leader, term)) => tracing::info!(leader, term, "handed over the leadership"),
+        Err(error) => {
+            tracing::warn!(%error, "the leadership was not handed over; an election follows")
+        }
+    }
+}
