@@ -23,7 +23,9 @@ pub(super) struct FromMetadata {
 impl FromMetadata {
     /// Reads metadata. What is not a JSON object says nothing: metadata belongs to the caller.
     pub fn read(metadata: &[u8], content_type: &str) -> Self {
-        if metadata.is_empty() || !is_json(content_type) {
+        // An array would be read too, its values by their places.
+        let is_object = metadata.trim_ascii_start().starts_with(b"{");
+        if !is_object || !is_json(content_type) {
             return Self::default();
         }
         serde_json::from_slice::<Keys>(metadata).map(Self::from).unwrap_or_default()
