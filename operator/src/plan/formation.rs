@@ -21,11 +21,14 @@ pub fn plan(observed: &Observed) -> Plan {
     }
 }
 
-/// As many pods as are wanted, and one for every volume that an earlier store of this name left: what it
-/// holds must be seen before anything is decided.
+/// As many pods as are wanted, one for every volume that an earlier store of this name left, whose contents
+/// must be seen before anything is decided, and the one whose initialisation has begun.
 fn replicas(observed: &Observed) -> i32 {
     let kept = observed.claims.iter().filter(|claim| kept(observed, claim.ordinal));
-    kept.map(|claim| claim.ordinal + 1).fold(observed.desired.replicas, i32::max)
+    let intended = observed.status.initialisation.as_ref();
+    let intended = intended.and_then(|intent| observed.ordinal(&intent.pod));
+    let needed = kept.map(|claim| claim.ordinal).chain(intended).map(|ordinal| ordinal + 1);
+    needed.fold(observed.desired.replicas, i32::max)
 }
 
 /// Whether the claim of this ordinal was made for an earlier store of this name.

@@ -331,7 +331,10 @@ impl Store<'_> {
             self.caught_up().filter(|learner| !self.seat_taken(learner)).collect();
         let voters = self.membership.voters().count();
         let wanted = usize::try_from(self.target).unwrap_or(0);
-        let pair = voters.is_multiple_of(2) || ready.len() >= 2 || voters + 1 == wanted;
+        let pair = voters.is_multiple_of(2)
+            || ready.len() >= 2
+            || voters + 1 == wanted
+            || self.surplus().iter().any(|member| member.voter);
         let learner = ready.first().filter(|_| pair)?;
         Some(Action::Promote {
             name: learner.name.clone(),

@@ -10,6 +10,10 @@ mod membership;
 mod observed;
 mod restart;
 mod roles;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use reckon_crds::{InitialisationIntent, Operation};
