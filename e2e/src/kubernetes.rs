@@ -261,7 +261,8 @@ impl Kubernetes {
     /// An address of the store's client Service that this process can reach.
     pub async fn endpoint(&self, namespace: &str, store: &str) -> Result<Endpoint> {
         if self.own.is_none() {
-            return self.tunnel(namespace, store).await;
+            let selected = ListParams::default().labels(&format!("{STORE_LABEL}={store}"));
+            return self.tunnel(namespace, selected).await;
         }
         let services: Api<Service> = Api::namespaced(self.client(), namespace);
         let address = until("client Service", Duration::from_secs(30), || async {
@@ -272,12 +273,22 @@ impl Kubernetes {
         Ok(Endpoint { address: format!("{address}:{CLIENT_PORT}"), tunnel: None })
     }
 
-    /// Listens on loopback and carries each connection to a ready pod through the API server.
-    async fn tunnel(&self, namespace: &str, store: &str) -> Result<Endpoint> {
+    /// An address of one pod that this process can reach.
+    pub async fn pod_endpoint(&self, pod: &Pod) -> Result<Endpoint> {
+        if self.own.is_some() {
+            let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+            let address = address.context("the pod has no address yet")?;
+            return Ok(Endpoint { address: format!("{address}:{CLIENT_PORT}"), tunnel: None });
+        }
+        let selected = ListParams::default().fields(&format!("metadata.name={}", pod.name_any()));
+        self.tunnel(&pod.namespace().unwrap_or_default(), selected).await
+    }
+
+    /// Listens on loopback and carries each connection to a ready one of these pods through the API server.
+    async fn tunnel(&self, namespace: &str, selected: ListParams) -> Result<Endpoint> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         let pods: Api<Pod> = Api::namespaced(self.client(), namespace);
-        let selected = ListParams::default().labels(&format!("{STORE_LABEL}={store}"));
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
                 let (pods, selected) = (pods.clone(), selected.clone());

@@ -95,6 +95,14 @@ impl Node {
         self.network.heal()
     }
 
+    /// A command that runs on the machine, but in the node's network.
+    #[must_use]
+    pub fn command(&self, program: &Path) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.network.namespace())).arg(program);
+        command
+    }
+
     /// Gives the node the images of an OCI archive.
     pub async fn load(&self, archive: &Path) -> Result<()> {
         let init = self.parts.processes.init_of(self.name())?;
