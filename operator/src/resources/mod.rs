@@ -7,6 +7,8 @@ mod configuration;
 mod quantity;
 mod services;
 mod stateful_set;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
