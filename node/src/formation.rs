@@ -276,11 +276,10 @@ async fn probe_all(connections: &Connections, peers: &BTreeSet<String>) -> Vec<v
 
 async fn probe(connections: &Connections, peer: &str) -> Option<v1::ProbeResponse> {
     let mut client = connections.control(peer).ok()?;
-    match tokio::time::timeout(limits::PEER_CALL_TIMEOUT, client.probe(v1::ProbeRequest {})).await {
-        Ok(Ok(answer)) => Some(answer.into_inner()),
-        Ok(Err(_)) | Err(_) => {
-            connections.drop_control(peer);
-            None
-        }
+    let call = client.probe(v1::ProbeRequest {});
+    if let Ok(Ok(answer)) = tokio::time::timeout(limits::PEER_CALL_TIMEOUT, call).await {
+        return Some(answer.into_inner());
     }
+    connections.drop_control(peer);
+    None
 }

@@ -106,11 +106,11 @@ pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 /// How often an idle connection is tried. A peer that was unplugged says nothing; this notices.
 pub const PEER_KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long such a try may stay unanswered.
-pub const PEER_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1000);
+pub const PEER_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between attempts to reach a peer that does not answer.
 pub const PEER_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// How long one call between members may take that openraft sets no time for.
-pub const PEER_CALL_TIMEOUT: Duration = Duration::from_millis(1000);
+pub const PEER_CALL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest message between peers: one entry of the largest append, and room for its frame.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 /// HTTP/2 window of peer connections: a full pipeline must not stall on credit.
@@ -151,6 +151,8 @@ pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const CONSENSUS_THREADS: usize = 2;
 /// Threads for everything that users can load.
 pub const CLIENT_THREADS: usize = 2;
+/// How long a volume is waited for that another process still holds: the grace of a deleted pod.
+pub const VOLUME_WAIT: Duration = Duration::from_secs(30);
 /// How often Raft is looked at for metrics and liveness.
 pub const RAFT_OBSERVATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often readiness is carried over to `grpc.health.v1`.

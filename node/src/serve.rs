@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -60,11 +61,8 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
     let peer_port = bind("listen.peer", config.listen.peer).await?;
 
     let metrics = Metrics::new(&config.node.store_name);
-    let data_dir = config.node.data_dir.clone();
     let identity =
-        tokio::task::spawn_blocking(move || IdentityStore::open(&data_dir, uuid::Uuid::new_v4))
-            .await?
-            .context("the volume cannot be opened")?;
+        open_volume(&config.node.data_dir).await.context("the volume cannot be opened")?;
     let node = Node::open(node_options(&config, &metrics), identity, consensus.clone())
         .await
         .context("the node cannot start")?;
@@ -138,6 +136,27 @@ fn report<E: Display>(server: &str, ended: Result<Result<(), E>, tokio::task::Jo
         Err(error) => tracing::warn!(%error, server, "a server ended with a panic"),
     }
 }
+
+/// Opens the volume. A pod that is deleted by force may be replaced while its process still closes its files:
+/// the volume is waited for, since giving up would cost the replacement a restart with backoff.
+async fn open_volume(data_dir: &Path) -> anyhow::Result<IdentityStore> {
+    let give_up = Instant::now() + limits::VOLUME_WAIT;
+    loop {
+        let folder = data_dir.to_owned();
+        let opened =
+            tokio::task::spawn_blocking(move || IdentityStore::open(&folder, uuid::Uuid::new_v4))
+                .await?;
+        match opened {
+            Err(error) if error.retryable() && Instant::now() < give_up => {
+                tracing::info!(%error, "the volume is waited for");
+                tokio::time::sleep(VOLUME_RETRY).await;
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+const VOLUME_RETRY: Duration = Duration::from_millis(100);
 
 async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)

@@ -66,7 +66,7 @@ async fn hand_over(member: &Member) {
     match member.transfer_leader(0).await {
         Ok((leader, term)) => tracing::info!(leader, term, "handed over the leadership"),
         Err(error) => {
-            tracing::warn!(%error, "the leadership was not handed over; an election follows")
+            tracing::warn!(%error, "the leadership was not handed over; an election follows");
         }
     }
 }

@@ -44,14 +44,11 @@ impl Connections {
     /// The connection for votes, heartbeats and read indexes; shared by all users of an address.
     pub fn control(&self, address: &str) -> Result<PeerClient<Channel>, Status> {
         let mut channels = self.control.lock();
-        let channel = match channels.get(address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = connect(address)?;
-                channels.insert(address.to_owned(), channel.clone());
-                channel
-            }
-        };
+        if let Some(channel) = channels.get(address) {
+            return Ok(client(channel.clone()));
+        }
+        let channel = connect(address)?;
+        channels.insert(address.to_owned(), channel.clone());
         Ok(client(channel))
     }
 
@@ -267,11 +264,11 @@ impl Replication {
 }
 
 impl NetStreamAppend<TypeConfig> for PeerLink {
-    fn stream_append<'s, S>(
-        &'s mut self,
+    fn stream_append<S>(
+        &mut self,
         input: S,
         option: RPCOption,
-    ) -> futures::future::BoxFuture<'s, Result<Answers<'s>, RPCError<TypeConfig>>>
+    ) -> futures::future::BoxFuture<'_, Result<Answers<'_>, RPCError<TypeConfig>>>
     where
         S: futures::Stream<Item = AppendEntriesRequest<TypeConfig>>
             + OptionalSend

@@ -225,6 +225,7 @@ fn changed(
         .map_err(refused)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn refused(error: MembershipError) -> Status {
     let message = error.to_string();
     match error {

@@ -13,7 +13,7 @@ pub fn of(metadata: &MetadataMap, default: Duration) -> Instant {
 }
 
 /// Keeps the arithmetic of instants from overflowing; nobody waits longer for one request.
-const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// `TimeoutValue TimeoutUnit` of the gRPC-over-HTTP/2 specification: at most eight digits and a unit.
 fn parse(text: &str) -> Option<Duration> {
@@ -23,8 +23,8 @@ fn parse(text: &str) -> Option<Duration> {
     }
     let value: u64 = digits.parse().ok()?;
     Some(match unit {
-        "H" => Duration::from_secs(value * 3600),
-        "M" => Duration::from_secs(value * 60),
+        "H" => Duration::from_hours(value),
+        "M" => Duration::from_mins(value),
         "S" => Duration::from_secs(value),
         "m" => Duration::from_millis(value),
         "u" => Duration::from_micros(value),
@@ -43,7 +43,7 @@ mod tests {
             |text: &str, expected: Option<Duration>| assert_eq!(parse(text), expected, "{text}");
         check("5S", Some(Duration::from_secs(5)));
         check("250m", Some(Duration::from_millis(250)));
-        check("1H", Some(Duration::from_secs(3600)));
+        check("1H", Some(Duration::from_hours(1)));
         check("99999999n", Some(Duration::from_nanos(99_999_999)));
         check("", None);
         check("S", None);

@@ -69,14 +69,11 @@ impl Forwarder {
 
     fn connect(&self, address: String) -> Result<Leader, Status> {
         let mut channels = self.channels.lock();
-        let channel = match channels.get(&address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = network::connect(&address)?;
-                channels.insert(address.clone(), channel.clone());
-                channel
-            }
-        };
+        if let Some(channel) = channels.get(&address) {
+            return Ok(Leader { channel: channel.clone(), address });
+        }
+        let channel = network::connect(&address)?;
+        channels.insert(address.clone(), channel.clone());
         Ok(Leader { channel, address })
     }
 

@@ -156,11 +156,7 @@ impl v1::peer_server::Peer for PeerService {
     ) -> Result<Response<v1::ReadIndexResponse>, Status> {
         let request = request.into_inner();
         let member = self.addressed(request.envelope.as_ref())?;
-        let index = member
-            .reads()
-            .next()
-            .await
-            .map_err(|error| super::consistency::read_index_status(error))?;
+        let index = member.reads().next().await.map_err(super::consistency::read_index_status)?;
         Ok(Response::new(v1::ReadIndexResponse { index }))
     }
 
