@@ -88,7 +88,8 @@ impl Node {
         };
         if let Some(identity) = known {
             let log_dir = node.options().member.log.dir.clone();
-            if !log_dir.is_dir() {
+            let holds_files = log_dir.read_dir().is_ok_and(|mut files| files.next().is_some());
+            if !holds_files {
                 return Err(StartError::LogMissing(log_dir).into());
             }
             let log = node.open_log().await?;

@@ -79,9 +79,11 @@ impl Member {
         let config = raft_config(&identity, options).validate()?;
         let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
         let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
-        let connections = Connections::default();
-        let network =
-            PeerNetwork::new(identity.clone(), connections.clone(), options.election_timeout_max);
+        let network = PeerNetwork::new(
+            identity.clone(),
+            Connections::default(),
+            options.election_timeout_max,
+        );
         let raft =
             RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
                 .await?;
@@ -96,7 +98,8 @@ impl Member {
             proposer,
             reads,
             applied,
-            connections,
+            // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
+            connections: Connections::default(),
             election_timeout_max: options.election_timeout_max,
         })
     }

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::metrics::{Metrics, ReadConsistency, ReadKind, ReadObserved};
 use crate::node::Node;
 use crate::raft::Member;
+use crate::raft::proposer::ProposeError;
 
 /// What bounds the service.
 #[derive(Debug, Clone)]
@@ -71,37 +72,36 @@ impl StreamsService {
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let member = self.open_store()?;
         let _slot = self.appends.enter()?;
-        let validated = wire::append_command(request.get_ref(), Uuid::now_v7)?;
-        match self.forwarder.decider(&member, &request, deadline).await? {
-            Decider::Leader(leader) => {
-                let mut client = StreamsClient::new(leader.channel.clone())
-                    .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
-                    .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX);
-                self.forwarder
-                    .send(
-                        &leader,
-                        request.into_inner(),
-                        deadline,
-                        Reason::OutcomeUnknown,
-                        |request| async move { client.append(request).await },
-                    )
-                    .await
-            }
-            Decider::Here => {
-                check_activated(&member)?;
-                let proposing = member.proposer().propose(validated);
-                let answer = tokio::time::timeout_at(deadline, proposing)
-                    .await
-                    .map_err(|_elapsed| deadline_exceeded())?;
-                match proposed(answer)? {
-                    Outcome::Appended(appended) => {
-                        Ok(Response::new(wire::append_response(request.get_ref(), &appended)))
+        let command = wire::append_command(request.get_ref(), Uuid::now_v7)?;
+        loop {
+            let leader = match self.forwarder.decider(&member, &request, deadline).await? {
+                Decider::Leader(leader) => leader,
+                Decider::Here => {
+                    check_activated(&member)?;
+                    let proposing = member.proposer().propose(command.clone());
+                    let answer = tokio::time::timeout_at(deadline, proposing)
+                        .await
+                        .map_err(|_elapsed| deadline_exceeded())?;
+                    if answer == Err(ProposeError::NotLeader) && Instant::now() < deadline {
+                        // Certainly not appended: whoever leads now may have it.
+                        tokio::time::sleep(LEADER_POLL).await;
+                        continue;
                     }
-                    other => {
-                        Err(Reason::Internal.plain(format!("an append was asked, {other:?} came")))
-                    }
+                    return match proposed(answer)? {
+                        Outcome::Appended(appended) => {
+                            Ok(Response::new(wire::append_response(request.get_ref(), &appended)))
+                        }
+                        other => Err(unexpected(&other)),
+                    };
                 }
-            }
+            };
+            let mut client = StreamsClient::new(leader.channel.clone())
+                .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX);
+            let append = |request| async move { client.append(request).await };
+            let message = request.into_inner();
+            let lost = Reason::OutcomeUnknown;
+            return self.forwarder.send(&leader, message, deadline, lost, append).await;
         }
     }
 
@@ -122,6 +122,13 @@ impl StreamsService {
     fn read_begins(&self, kind: ReadKind, wanted: Option<&v1::Consistency>) -> ReadObserved {
         self.metrics.read_begins(kind, ReadConsistency::of(wanted))
     }
+}
+
+/// How often a request looks for the leader while leadership moves.
+const LEADER_POLL: Duration = Duration::from_millis(5);
+
+fn unexpected(outcome: &Outcome) -> Status {
+    Reason::Internal.plain(format!("an append was asked, {outcome:?} came"))
 }
 
 /// A formed store takes no client before the operator has latched it.
