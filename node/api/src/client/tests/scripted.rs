@@ -82,7 +82,10 @@ impl Scripted {
             .flat_map(|append| &append.events)
             .map(|event| event.event_id().to_owned())
             .collect();
-        assert!(ids.iter().all(|id| uuid::Uuid::parse_str(id).is_ok()), "an event has no id");
+        if !ids.iter().all(|id| uuid::Uuid::parse_str(id).is_ok()) {
+            // Not a panic: the client would take that for a broken connection, and try again.
+            return Err(Reason::InvalidArgument.plain("an event came without an id"));
+        }
         if let Some(answer) = store.answers.get(&ids[0]) {
             return Ok(answer.clone());
         }
