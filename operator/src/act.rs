@@ -88,6 +88,8 @@ impl Error {
 pub struct Done {
     /// How many actions were done.
     pub count: usize,
+    /// The pods' template, or their number, is another than what was seen.
+    pub reshaped: bool,
     /// The store is gone.
     pub gone: bool,
 }
@@ -121,7 +123,7 @@ impl Applied {
 pub async fn act(context: &Context, seen: &mut Seeing, plan: &Plan) -> Result<Done, Error> {
     let mut done = Done::default();
     if let Some(shape) = plan.shape {
-        apply_objects(context, seen, shape).await?;
+        done.reshaped = apply_objects(context, seen, shape).await?;
     }
     for action in &plan.actions {
         if !context.leadership.holds() {
@@ -138,7 +140,8 @@ pub async fn act(context: &Context, seen: &mut Seeing, plan: &Plan) -> Result<Do
     Ok(done)
 }
 
-async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result<(), Error> {
+/// Applies the objects. Whether the `StatefulSet` is another than what was seen.
+async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result<bool, Error> {
     let objects = Objects::build(Inputs {
         store: &seen.store,
         shape,
@@ -148,7 +151,7 @@ async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result
     let uid = seen.store.uid().unwrap_or_default();
     let exists = seen.observed.set.as_ref().is_some_and(|set| set.replicas == shape.replicas);
     if exists && context.applied.fresh(&uid, &objects) {
-        return Ok(());
+        return Ok(false);
     }
     if !context.leadership.holds() {
         return Err(Error::NotLeading);
@@ -159,12 +162,12 @@ async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result
     apply(context, seen, &objects.clients).await?;
     apply(context, seen, &objects.leader).await?;
     apply(context, seen, &objects.budget).await?;
-    apply(context, seen, &objects.set).await?;
+    let set = apply(context, seen, &objects.set).await?;
     context.applied.note(uid, objects);
-    Ok(())
+    Ok(set.metadata.generation != seen.set_generation)
 }
 
-async fn apply<K>(context: &Context, seen: &Seeing, object: &K) -> Result<(), Error>
+async fn apply<K>(context: &Context, seen: &Seeing, object: &K) -> Result<K, Error>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Serialize
@@ -175,7 +178,7 @@ where
     let api: Api<K> = api(context, seen);
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let (name, patch) = (object.name_any(), Patch::Apply(object));
-    kubernetes("Apply", bounded(api.patch(&name, &params, &patch)).await).map(drop)
+    kubernetes("Apply", bounded(api.patch(&name, &params, &patch)).await)
 }
 
 async fn one(context: &Context, seen: &mut Seeing, action: &Action) -> Result<(), Error> {

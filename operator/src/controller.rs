@@ -179,7 +179,7 @@ async fn run_once(cached: &EventStore, context: &Context) -> Result<Action, Erro
         context.applied.forget(&cached.uid().unwrap_or_default());
         return Ok(Action::await_change());
     };
-    let plan = plan(&seen.observed);
+    let mut plan = plan(&seen.observed);
     if seen.store.status.is_none() && !seen.observed.desired.deleting {
         // The conditions are there before the first action, however long that takes.
         report::report(context, &mut seen, &plan, None).await.map_err(Error::Report)?;
@@ -189,15 +189,19 @@ async fn run_once(cached: &EventStore, context: &Context) -> Result<Action, Erro
         context.applied.forget(&cached.uid().unwrap_or_default());
         return Ok(Action::await_change());
     }
+    if acted.as_ref().is_ok_and(|done| done.reshaped) {
+        plan.verdict = plan.verdict.of_changed_objects();
+    }
     let failure = acted.as_ref().err().filter(|error| !error.conflict());
     report::report(context, &mut seen, &plan, failure).await.map_err(Error::Report)?;
-    Ok(Action::requeue(pause(&plan, acted?.count)))
+    let done = acted?;
+    Ok(Action::requeue(pause(&plan, done.count > 0 || done.reshaped)))
 }
 
 /// When to look again.
-fn pause(plan: &Plan, done: usize) -> Duration {
+fn pause(plan: &Plan, changed: bool) -> Duration {
     match plan.verdict.outcome {
-        _ if done > 0 => AFTER_ACTION,
+        _ if changed => AFTER_ACTION,
         Outcome::Working if plan.verdict.quorum == Some(false) => WITHOUT_LEADER,
         Outcome::Working => WORKING,
         Outcome::Settled | Outcome::Stalled => SETTLED,

@@ -62,6 +62,8 @@ pub struct Seeing {
     pub addresses: Vec<Address>,
     /// The size in the claim template of the `StatefulSet` that exists.
     pub template_size: Option<Quantity>,
+    /// The generation of the `StatefulSet` that exists.
+    pub set_generation: Option<i64>,
 }
 
 impl Seeing {
@@ -116,6 +118,7 @@ pub async fn observe(
         claims.iter().filter_map(|claim| claim_view(name, claim)).collect();
     claims.sort_by_key(|claim| claim.ordinal);
     let template_size = set.as_ref().and_then(template_size);
+    let set_generation = set.as_ref().and_then(|set| set.metadata.generation);
     let observed = Observed {
         now: Timestamp::now(),
         desired: desired(&store),
@@ -125,7 +128,7 @@ pub async fn observe(
         claims,
         membership,
     };
-    Ok(Some(Seeing { store, observed, addresses, template_size }))
+    Ok(Some(Seeing { store, observed, addresses, template_size, set_generation }))
 }
 
 /// Asks for the members: the node that says it leads, or all of this store at once.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 use reckon_crds::{EventStoreStatus, ReclaimPolicy};
 
@@ -29,7 +29,7 @@ enum Happening {
 #[derive(Debug, Clone)]
 struct Volume {
     claim_uid: String,
-    volume_id: String,
+    id: String,
     made_for: String,
     /// Cluster id and node id.
     identity: Option<(String, u64)>,
@@ -98,9 +98,9 @@ impl World {
         self.pods.retain(|ordinal, _| *ordinal < replicas);
         for ordinal in 0..replicas {
             if !self.volumes.contains_key(&ordinal) {
-                let (claim_uid, volume_id) = (self.unique("claim"), self.unique("volume"));
+                let (claim_uid, id) = (self.unique("claim"), self.unique("volume"));
                 let made_for = STORE_UID.to_owned();
-                let volume = Volume { claim_uid, volume_id, made_for, identity: None };
+                let volume = Volume { claim_uid, id, made_for, identity: None };
                 self.volumes.insert(ordinal, volume);
             }
             if !self.pods.contains_key(&ordinal) {
@@ -151,7 +151,7 @@ impl World {
         let leader = self.raft.as_ref().and_then(|raft| raft.leader);
         let node = |ordinal: &i32, pod: &Pod| {
             let volume = self.volumes.get(ordinal).filter(|_| pod.up)?;
-            let mut node = NodeView { volume_id: volume.volume_id.clone(), ..NodeView::default() };
+            let mut node = NodeView { volume_id: volume.id.clone(), ..NodeView::default() };
             if let (Some((cluster_id, node_id)), Some(raft)) = (&volume.identity, &self.raft) {
                 node.cluster_id.clone_from(cluster_id);
                 node.node_id = *node_id;
@@ -299,7 +299,7 @@ impl World {
                 assert_eq!(raft.cluster_id, *cluster_id);
                 let volume = self.volumes.get_mut(&Self::ordinal(pod)).expect("a volume to join");
                 assert_eq!(volume.identity, None, "a volume cannot join twice");
-                if volume.volume_id != *volume_id {
+                if volume.id != *volume_id {
                     return false;
                 }
                 raft.next_id += 1;
@@ -358,7 +358,7 @@ impl World {
         let ordinal = Self::ordinal(pod);
         let up = self.pods.get(&ordinal).is_some_and(|pod| pod.up);
         let volume = self.volumes.get_mut(&ordinal).expect("a volume to initialise");
-        if !up || volume.volume_id != volume_id {
+        if !up || volume.id != volume_id {
             return false;
         }
         match &volume.identity {

@@ -85,6 +85,18 @@ impl Verdict {
         self
     }
 
+    /// The same, when the objects were only just changed: what was seen was their state before.
+    #[must_use]
+    pub fn of_changed_objects(self) -> Self {
+        match self.outcome {
+            Outcome::Settled => Self {
+                quorum: self.quorum,
+                ..Self::working(reason::ROLLING_UPDATE, "The objects were changed.")
+            },
+            _ => self,
+        }
+    }
+
     fn new(outcome: Outcome, reason: &'static str, message: impl Into<String>) -> Self {
         Self { outcome, reason, message: message.into(), quorum: None }
     }
