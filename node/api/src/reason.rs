@@ -141,3 +141,51 @@ impl Reason {
 
 /// What servers suggest to wait before a retry.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_carries_its_reason_its_values_and_when_to_retry() {
+        for reason in Reason::ALL.iter().copied() {
+            let status = reason.status("a sentence", [("limit", "7")]);
+            assert_eq!(Reason::of(&status), Some(reason));
+            assert_eq!(status.code(), reason.code());
+            let details = status.get_error_details();
+            let info = details.error_info().expect("an ErrorInfo");
+            assert_eq!(info.metadata.get("limit").map(String::as_str), Some("7"));
+            assert_eq!(details.retry_info().is_some(), reason.retryable());
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_name_of_its_own() {
+        let names: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+    }
+
+    #[test]
+    fn the_reference_of_reasons_is_up_to_date() {
+        let mut text = String::from(
+            "# Reasons\n\nEvery refusal is a gRPC status with a `google.rpc.ErrorInfo` of domain `reckon.dev`. \
+             This table is made from `src/reason.rs` by its test.\n\n\
+             | reason | gRPC status | retry helps | meaning |\n|---|---|---|---|\n",
+        );
+        for reason in Reason::ALL {
+            let retry = if reason.retryable() { "yes" } else { "no" };
+            let (name, code, meaning) = (reason.as_str(), reason.code(), reason.meaning());
+            writeln!(text, "| `{name}` | `{code:?}` | {retry} | {meaning} |").expect("memory");
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("REASONS.md");
+        if std::env::var_os("UPDATE").is_some_and(|update| update == "1") {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "REASONS.md is stale: run this test again with UPDATE=1");
+    }
+}
