@@ -107,10 +107,7 @@ impl Reason {
 
     /// Whether the same request may succeed when it is sent again after a while, unchanged.
     pub const fn retryable(self) -> bool {
-        matches!(
-            self.code(),
-            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
-        )
+        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
     }
 
     /// Builds the status for this reason. `message` is a sentence a person can act on; `metadata` carries
