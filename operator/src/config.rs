@@ -1,5 +1,6 @@
 //! The configuration of the operator: flags, each of which an environment variable may give too.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
@@ -74,8 +75,10 @@ impl Config {
     pub fn start_logging(&self) -> Result<(), tracing_subscriber::util::TryInitError> {
         use tracing_subscriber::util::SubscriberInitExt as _;
         let filter = tracing_subscriber::EnvFilter::new(&self.log);
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => builder.finish().try_init(),
             LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),

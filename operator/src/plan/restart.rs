@@ -131,6 +131,10 @@ fn standing(store: &Store<'_>) -> Verdict {
     if observed.set.as_ref().is_none_or(|set| set.update_revision.is_none()) {
         return Verdict::working(reason::CREATING, "The objects are being made.");
     }
+    let leaving = observed.pods.iter().filter(|pod| pod.ordinal >= store.target).count();
+    if leaving > 0 || observed.set.as_ref().is_some_and(|set| set.replicas != store.target) {
+        return Verdict::working(reason::SCALING_DOWN, "Pods that are no members any more leave.");
+    }
     Verdict::settled(format!("All {total} members are up."))
 }
 

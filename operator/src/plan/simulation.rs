@@ -505,7 +505,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happens, and wherever the operator crashes: it never initialises twice, never takes the
     /// quorum away, never removes the pod or the volume of a member; and in the end the store is as wanted.

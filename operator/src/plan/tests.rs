@@ -392,6 +392,19 @@ fn scaling_down_removes_the_highest_member_before_its_pod() {
 }
 
 #[test]
+fn a_store_is_not_settled_while_pods_of_former_members_stand() {
+    let mut observed = formed(3, 3);
+    observed.set = Some(set(5));
+    let plan = check(&observed, &[], reason::SCALING_DOWN);
+    assert_eq!(plan.shape.unwrap().replicas, 4);
+    observed.set = Some(set(3));
+    let mut outsider = pod(3, None);
+    outsider.ready = true;
+    observed.pods.push(outsider);
+    check(&observed, &[], reason::SCALING_DOWN);
+}
+
+#[test]
 fn a_leader_that_is_to_go_hands_over_first() {
     let mut observed = locked(formed(3, 5));
     observed.membership.as_mut().unwrap().leader_id = 5;

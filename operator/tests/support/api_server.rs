@@ -184,6 +184,16 @@ impl State {
                 self.writes += 1;
                 (StatusCode::CREATED, self.store(&format!("{path}/{name}"), body))
             }
+            "PUT" => {
+                self.writes += 1;
+                let before = self.objects.get(path).map(|object| &object["metadata"]);
+                if before.is_none_or(|metadata| {
+                    metadata["resourceVersion"] != body["metadata"]["resourceVersion"]
+                }) {
+                    return refusal(StatusCode::CONFLICT, "Conflict");
+                }
+                (StatusCode::OK, self.store(path, body))
+            }
             "DELETE" => self.delete(path, &body),
             other => panic!("nobody sends {other}"),
         }
