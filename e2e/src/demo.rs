@@ -56,6 +56,10 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME", env = CONTEXT_VARIABLE)]
     context: Option<String>,
 
+    /// Three processes on loopback instead of a cluster, also where a cluster can be made.
+    #[arg(long, conflicts_with = "context")]
+    loopback: bool,
+
     /// How many leaders to kill, one after the other.
     #[arg(long, value_name = "N", default_value_t = 1)]
     kills: u32,
@@ -103,7 +107,12 @@ async fn perform(arguments: Arguments) -> Result<()> {
     }
     Loopback::remove(&cache)?;
     let context = arguments.context.as_deref().filter(|context| !context.is_empty());
-    let report = match Kubernetes::open(context, progress).await? {
+    let found = if arguments.loopback {
+        Found::Nothing("none is wanted".into())
+    } else {
+        Kubernetes::open(context, progress).await?
+    };
+    let report = match found {
         Found::Kubernetes(kubernetes) => {
             let outcome = in_kubernetes(&kubernetes, arguments.kills, progress).await;
             if outcome.is_ok() || arguments.keep {

@@ -12,12 +12,13 @@ use anyhow::Result;
 use crate::command::run;
 
 /// Settings that change by themselves.
-const RESTLESS: [&str; 9] = [
+const RESTLESS: [&str; 10] = [
     "fs/aio-nr",
     "fs/dentry-state",
     "fs/file-nr",
     "fs/inode-nr",
     "fs/inode-state",
+    "fs/quota",
     "kernel/ns_last_pid",
     "kernel/pty/nr",
     "kernel/random",

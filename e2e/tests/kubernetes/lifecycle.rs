@@ -33,7 +33,7 @@ pub async fn invalid_specifications_are_refused_with_a_reason(stage: Arc<Stage>)
     refused(&manifest("orders", 9, ""), "replicas")?;
     refused(&manifest("orders", 3, "  colour: red\n"), "unknown field")?;
     refused(&manifest("9orders", 3, ""), "must start with a letter")?;
-    refused(&manifest("orders", 3, "").replace("1Gi", "0"), "greater than zero")?;
+    refused(&manifest("orders", 3, "").replace("1Gi", "0Gi"), "greater than zero")?;
     // What may be said first, but not changed later.
     stage.kubernetes.apply(&stage.namespace, &manifest("orders", 1, ""))?;
     refused(&manifest("orders", 1, "").replace("1Gi", "512Mi"), "never shrink")?;

@@ -119,12 +119,7 @@ impl Suite {
             if outcome.as_ref().is_err_and(|error| error.downcast_ref::<NotHere>().is_none()) {
                 stage.explain().await;
             }
-            // The next test shall have the machine for itself.
-            let removed = stage
-                .kubernetes
-                .kubectl(&["delete", "namespace", &stage.namespace, "--timeout=120s"])
-                .await;
-            outcome.and(removed.map(drop).context("the namespace cannot be removed"))
+            outcome.and(stage.clear().await.context("the stores cannot be removed"))
         });
         match outcome {
             Ok(()) => Ok(Completion::Completed),
@@ -262,6 +257,13 @@ impl Stage {
     /// The cluster, if it is one whose nodes may be broken.
     pub fn own_cluster(&self) -> Result<&Cluster> {
         self.kubernetes.own().ok_or_else(|| NotHere("nodes of a foreign cluster are not ours to break").into())
+    }
+
+    /// Leaves the machine to the next test. The stores go first: a namespace with pods in it takes far longer.
+    async fn clear(&self) -> Result<()> {
+        self.kubectl(&["delete", "evs", "--all", "--timeout=120s"]).await?;
+        self.kubernetes.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await?;
+        Ok(())
     }
 
     /// After a failure: how things stand, for whoever reads the output.
