@@ -126,24 +126,19 @@ impl Replay<'_> {
             purged: header.purged,
             vote: header.vote,
         };
-        match &self.tail {
-            None => {}
-            Some(before) if before.next_sequence != header.first_sequence => {
-                return Err(damaged(
-                    &before.file.name,
-                    before.offset,
-                    format!(
-                        "frame {} does not match its checksum, and {} says that everything before frame {} was durable",
-                        before.next_sequence, file.name, header.first_sequence
-                    ),
-                ));
+        if let Some(before) = &self.tail {
+            if before.next_sequence != header.first_sequence {
+                let what = format!(
+                    "frame {} does not match its checksum, and {} says that all before frame {} were durable",
+                    before.next_sequence, file.name, header.first_sequence
+                );
+                return Err(damaged(&before.file.name, before.offset, what));
             }
             // A purge of everything begins a new file that does not continue the one before.
-            Some(_) if header.purged.is_some() && header.previous == header.purged => {}
-            Some(before) if before.last != header.previous || before.purged != header.purged => {
+            let begins_anew = header.purged.is_some() && header.previous == header.purged;
+            if !begins_anew && (before.last != header.previous || before.purged != header.purged) {
                 return Err(damaged(&file.name, 0, "the file does not continue the one before it"));
             }
-            Some(_) => {}
         }
         if let Some(purged) = header.purged {
             self.state.purge(purged);

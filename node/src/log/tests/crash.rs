@@ -222,11 +222,17 @@ fn crash_everywhere(prepare: impl Fn(&ForgetfulDisk)) -> Result<u64, String> {
         let operations = whole.operations();
         assert!(whole.files().last().is_some_and(|(number, _)| *number > 3), "the workload rolls");
         for fail_from in 0..=operations {
-            let chances = (0..3).map(|chance| Survival::Some(fail_from * 3 + chance));
-            for survival in [Survival::Nothing, Survival::Everything].into_iter().chain(chances) {
+            let chances = (0..3).map(|chance| [Survival::Some(fail_from * 3 + chance); LIVES]);
+            let sure = [
+                [Survival::Nothing; LIVES],
+                [Survival::Everything; LIVES],
+                // The process is killed, its successor starts, and then the machine loses power.
+                [Survival::Process, Survival::Nothing, Survival::Process],
+            ];
+            for survivals in sure.into_iter().chain(chances) {
                 let mut disk = ForgetfulDisk::default();
                 let mut allowed = vec![Model::default()];
-                for life in 0..LIVES {
+                for (life, survival) in survivals.into_iter().enumerate() {
                     prepare(&disk);
                     // Later lives are shorter, each by another length.
                     let fail_from = fail_from / (life as u64 + 1);
@@ -236,7 +242,7 @@ fn crash_everywhere(prepare: impl Fn(&ForgetfulDisk)) -> Result<u64, String> {
                     })?;
                     crashes += 1;
                 }
-                live(&disk, &allowed, 0, u64::MAX, survival)?;
+                live(&disk, &allowed, 0, u64::MAX, Survival::Nothing)?;
             }
         }
     }

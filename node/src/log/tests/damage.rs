@@ -2,7 +2,7 @@
 
 use super::disk::Survival;
 use super::*;
-use crate::log::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES};
+use crate::log::frame::{FILE_HEADER_BYTES, FRAME_HEADER_BYTES, VOTE_BYTES, frame_bytes};
 
 /// A log of several files with everything in it, ended cleanly.
 fn closed_log() -> (ForgetfulDisk, Vec<Entry>) {
@@ -119,4 +119,19 @@ fn a_file_whose_making_was_interrupted_is_made_again() {
     append_durably(&store, &mut driver, (2..100).map(|index| group(1, index, 50)).collect());
     let (store, _driver) = open(&disk.crash(Survival::Nothing)).unwrap();
     assert_eq!(store.last_log_id(), Some(log_id(1, 99)));
+}
+
+#[test]
+fn a_frame_that_lands_in_another_place_is_not_read_there() {
+    let disk = ForgetfulDisk::default();
+    let (store, mut driver) = open(&disk).unwrap();
+    save_vote(&store, &mut driver, Vote::new(1, 1)).unwrap();
+    save_vote(&store, &mut driver, Vote::new(2, 1)).unwrap();
+    let disk = disk.crash(Survival::Nothing);
+    let start = FILE_HEADER_BYTES as usize;
+    let frame = frame_bytes(VOTE_BYTES) as usize;
+    let first = disk.bytes(1)[start..start + frame].to_vec();
+    disk.overwrite(1, start + 2 * frame, &first);
+    let (store, _driver) = open(&disk).unwrap();
+    assert_eq!(vote(&store), Some(Vote::new(2, 1)));
 }

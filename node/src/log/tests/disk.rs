@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rand::rngs::StdRng;
@@ -11,14 +12,18 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::log::files::{Disk, FileNumber, LogFile};
 
 const SECTOR_BYTES: usize = 512;
+/// How long anything waits for a test that has gone wrong, before it fails.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a crash leaves of what was not synced.
 #[derive(Debug, Clone, Copy)]
 pub enum Survival {
     /// Nothing: the least that a disk promises.
     Nothing,
-    /// Everything: the process died, the machine did not.
+    /// Everything: it happened to be written back in time.
     Everything,
+    /// Everything, for now: the process died, the machine did not, and still has not written anything back.
+    Process,
     /// Some sectors and some files, by chance.
     Some(u64),
 }
@@ -92,7 +97,8 @@ impl ForgetfulDisk {
     pub fn wait_for_held_sync(&self) {
         let mut state = self.shared.state.lock();
         while state.waiting == 0 {
-            self.shared.changed.wait(&mut state);
+            let timed_out = self.shared.changed.wait_for(&mut state, PATIENCE).timed_out();
+            assert!(!timed_out, "nobody syncs");
         }
     }
 
@@ -106,9 +112,12 @@ impl ForgetfulDisk {
         });
         let mut keep = || match survival {
             Survival::Nothing => false,
-            Survival::Everything => true,
+            Survival::Everything | Survival::Process => true,
             Survival::Some(_) => chance.random(),
         };
+        if let Survival::Process = survival {
+            return state.copy();
+        }
         let mut files = BTreeMap::new();
         let numbers: std::collections::BTreeSet<_> =
             state.live.keys().chain(state.durable.keys()).copied().collect();
@@ -139,13 +148,7 @@ impl ForgetfulDisk {
             let contents = Contents { live: bytes.clone(), durable: bytes };
             files.insert(number, Arc::new(Mutex::new(contents)));
         }
-        let after = State {
-            live: files.clone(),
-            durable: files,
-            nonce: state.nonce + 1000,
-            ..State::default()
-        };
-        Self { shared: Arc::new(Shared { state: Mutex::new(after), changed: Condvar::new() }) }
+        State { live: files.clone(), durable: files, nonce: state.nonce, ..State::default() }.into()
     }
 
     /// The files and their sizes.
@@ -156,10 +159,16 @@ impl ForgetfulDisk {
 
     /// Changes one byte of a file, on the medium.
     pub fn damage(&self, number: FileNumber, offset: usize, xor: u8) {
+        let byte = self.bytes(number)[offset];
+        self.overwrite(number, offset, &[byte ^ xor]);
+    }
+
+    /// Replaces bytes of a file, on the medium.
+    pub fn overwrite(&self, number: FileNumber, offset: usize, bytes: &[u8]) {
         let state = self.shared.state.lock();
         let mut contents = state.live[&number].lock();
-        contents.live[offset] ^= xor;
-        contents.durable[offset] ^= xor;
+        contents.live[offset..offset + bytes.len()].copy_from_slice(bytes);
+        contents.durable[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
     /// The bytes of a file.
@@ -170,6 +179,28 @@ impl ForgetfulDisk {
     /// From now on syncs do nothing and say that they did.
     pub fn lie_about_syncs(&self) {
         self.shared.state.lock().lying = true;
+    }
+}
+
+impl State {
+    /// The same files with what is durable of each; a file that is in both folders stays one.
+    fn copy(&self) -> ForgetfulDisk {
+        let copy = |file: &Arc<Mutex<Contents>>| Arc::new(Mutex::new(file.lock().clone()));
+        let live: BTreeMap<_, _> =
+            self.live.iter().map(|(number, file)| (*number, copy(file))).collect();
+        let durable = self.durable.iter().map(|(number, file)| {
+            (*number, live.get(number).map_or_else(|| copy(file), Arc::clone))
+        });
+        let durable = durable.collect();
+        Self { live, durable, nonce: self.nonce, ..Self::default() }.into()
+    }
+}
+
+impl From<State> for ForgetfulDisk {
+    fn from(state: State) -> Self {
+        // Nonces of the next life differ from those that the crash may have lost.
+        let state = State { nonce: state.nonce + 1000, ..state };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 }
 
@@ -256,7 +287,9 @@ impl LogFile for ForgetfulFile {
         state.waiting += 1;
         self.shared.changed.notify_all();
         while state.held {
-            self.shared.changed.wait(&mut state);
+            if self.shared.changed.wait_for(&mut state, PATIENCE).timed_out() {
+                return Err(io::Error::other("the sync was held for too long"));
+            }
         }
         state.waiting -= 1;
         state.syncs += 1;
