@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use processes::{Store, append, eventually, read_all};
+use processes::{NodeProcess, Store, append, eventually, read_all};
 use reckon_api::{Reason, v1};
 use tonic::Code;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ async fn nothing_acknowledged_is_lost_when_the_leader_is_killed_during_appends()
 
     let writers: Vec<_> = (0..4)
         .map(|writer| {
-            let endpoints: Vec<_> = store.nodes.iter().map(|node| node.streams()).collect();
+            let endpoints: Vec<_> = store.nodes.iter().map(NodeProcess::streams).collect();
             let (stop, count) = (Arc::clone(&stop), Arc::clone(&acknowledged_so_far));
             tokio::spawn(async move {
                 let stream = format!("writer-{writer}");

@@ -1,5 +1,7 @@
 //! Real node processes on loopback: started, killed without warning, started again on their volumes.
 
+#![allow(clippy::print_stderr, reason = "a failing test shows what its nodes said last")]
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 /// How long a condition may take to come true before a test fails; generous, never asserted on.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// One node: its volume outlives its process.
 pub struct NodeProcess {
