@@ -9,8 +9,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use reckon_api::{Client, client::Options};
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     cluster::{Cache, Cluster},
@@ -23,8 +25,11 @@ use crate::{
     workload::{Ledger, feed_events, steady, verify},
 };
 
-/// Where the demonstration's store lives.
+/// Where the demonstration's store lives in a cluster of our own. In a foreign one each run has a namespace of its own.
 const NAMESPACE: &str = "demo";
+
+/// Marks the namespaces of demonstrations.
+const NAMESPACE_LABEL: &str = "reckon.dev/demo";
 
 /// What is applied, below the top of the repository.
 const EXAMPLE: &str = "charts/reckon/examples/three-nodes.yaml";
@@ -53,7 +58,7 @@ pub struct Arguments {
     output: Output,
 
     /// Use this context of your kubeconfig instead of a cluster of its own. It must be able to pull Reckon's images.
-    #[arg(long, value_name = "NAME", env = CONTEXT_VARIABLE)]
+    #[arg(long, global = true, value_name = "NAME", env = CONTEXT_VARIABLE)]
     context: Option<String>,
 
     /// Three processes on loopback instead of a cluster, also where a cluster can be made.
@@ -71,7 +76,7 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Action {
-    /// Remove everything that a demonstration left running.
+    /// Remove everything that a demonstration left running: here, or in the context that is named.
     Down,
 }
 
@@ -99,14 +104,17 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 async fn perform(arguments: Arguments) -> Result<()> {
     let progress = Progress::start();
     let cache = Cache::locate()?;
+    let context = arguments.context.as_deref().filter(|context| !context.is_empty());
     if let Some(Action::Down) = arguments.action {
+        if let Some(context) = context {
+            return remove_from(context, progress).await;
+        }
         let loopback = Loopback::remove(&cache)?;
         let found = Cluster::down(&cache, progress)?;
         progress.say(if found || loopback { "removed" } else { "there is nothing to remove" });
         return Ok(());
     }
     Loopback::remove(&cache)?;
-    let context = arguments.context.as_deref().filter(|context| !context.is_empty());
     let found = if arguments.loopback {
         Found::Nothing("none is wanted".into())
     } else {
@@ -138,16 +146,21 @@ async fn perform(arguments: Arguments) -> Result<()> {
 async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) -> Result<Report> {
     let programs = kubernetes.load_images(progress).await?;
     kubernetes.install(progress).await?;
-    let store = apply_example(kubernetes, progress)?;
+    let namespace = match kubernetes.own() {
+        Some(_) => NAMESPACE.to_owned(),
+        None => format!("{NAMESPACE}-{}", &Uuid::new_v4().simple().to_string()[..8]),
+    };
+    let namespace = namespace.as_str();
+    let store = apply_example(kubernetes, namespace, progress)?;
     progress
         .during(
             "waiting for the store to be ready",
-            kubernetes.wait_ready(NAMESPACE, &store, READY_LIMIT),
+            kubernetes.wait_ready(namespace, &store, READY_LIMIT),
         )
         .await?;
-    progress.say(format_args!("store {NAMESPACE}/{store} is ready"));
+    progress.say(format_args!("store {namespace}/{store} is ready"));
 
-    let endpoint = kubernetes.endpoint(NAMESPACE, &store).await?;
+    let endpoint = kubernetes.endpoint(namespace, &store).await?;
     let client = Client::new(Options::new([endpoint.address()]))?;
     let ledger = Arc::new(Ledger::default());
     let stop = CancellationToken::new();
@@ -157,14 +170,14 @@ async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) 
         ledger.clone(),
         stop.clone(),
     ));
-    let stage = Stage::Kubernetes { kubernetes, store: &store };
+    let stage = Stage::Kubernetes { kubernetes, namespace, store: &store };
     let leaderless = write_and_kill(&stage, &client, &ledger, kills, progress).await?;
     stop.cancel();
     let events_fed = feed.await.context("the feed panicked")??;
     progress.say(format_args!("fed {events_fed} Kubernetes Events"));
 
     let mut report = prove(&client, &ledger, leaderless, kills, progress).await?;
-    report.by_hand = by_hand(kubernetes, &store, programs.as_ref(), &endpoint);
+    report.by_hand = by_hand(kubernetes, namespace, &store, programs.as_ref(), &endpoint);
     Ok(report)
 }
 
@@ -187,14 +200,16 @@ async fn on_loopback(loopback: &Loopback, kills: u32, progress: Progress) -> Res
 
 /// Where the store's nodes can be killed.
 enum Stage<'a> {
-    Kubernetes { kubernetes: &'a Kubernetes, store: &'a str },
+    Kubernetes { kubernetes: &'a Kubernetes, namespace: &'a str, store: &'a str },
     Loopback(&'a Loopback),
 }
 
 impl Stage<'_> {
     async fn kill(&self, node: &str) -> Result<()> {
         match self {
-            Self::Kubernetes { kubernetes, .. } => kubernetes.kill_pod(NAMESPACE, node).await,
+            Self::Kubernetes { kubernetes, namespace, .. } => {
+                kubernetes.kill_pod(namespace, node).await
+            }
             Self::Loopback(loopback) => loopback.kill(node),
         }
     }
@@ -202,14 +217,14 @@ impl Stage<'_> {
     /// Brings a killed node back, or waits until it is.
     async fn restore(&self, node: &str) -> Result<()> {
         match self {
-            Self::Kubernetes { kubernetes, store } => {
+            Self::Kubernetes { kubernetes, namespace, store } => {
                 until("restarted pod", READY_LIMIT, || async {
-                    let pods = kubernetes.pods(NAMESPACE, store).await?;
+                    let pods = kubernetes.pods(namespace, store).await?;
                     let all = pods.len() >= 3 && pods.iter().all(pod_is_ready);
                     Ok(all.then_some(()))
                 })
                 .await?;
-                kubernetes.wait_ready(NAMESPACE, store, READY_LIMIT).await
+                kubernetes.wait_ready(namespace, store, READY_LIMIT).await
             }
             Self::Loopback(loopback) => loopback.restart(node),
         }
@@ -224,7 +239,19 @@ async fn write_and_kill(
     kills: u32,
     progress: Progress,
 ) -> Result<Duration> {
-    let writers = steady(client, ledger, "writer", WRITERS);
+    let mut writers = steady(client, ledger, "writer", WRITERS);
+    let worst = writers.during(kill_leaders(stage, client, ledger, kills, progress)).await?;
+    writers.finish().await?;
+    Ok(worst)
+}
+
+async fn kill_leaders(
+    stage: &Stage<'_>,
+    client: &Client,
+    ledger: &Ledger,
+    kills: u32,
+    progress: Progress,
+) -> Result<Duration> {
     let mut worst = Duration::ZERO;
     appends(ledger, APPENDS_BETWEEN_KILLS).await?;
     for kill in 1..=kills {
@@ -247,7 +274,6 @@ async fn write_and_kill(
         stage.restore(&leader).await?;
         appends(ledger, APPENDS_BETWEEN_KILLS).await?;
     }
-    writers.finish().await?;
     Ok(worst)
 }
 
@@ -288,15 +314,32 @@ async fn prove(
     })
 }
 
+/// Removes the namespaces of demonstrations from a foreign cluster. Whether the operator goes is its owner's decision.
+async fn remove_from(context: &str, progress: Progress) -> Result<()> {
+    let Found::Kubernetes(kubernetes) = Kubernetes::open(Some(context), progress).await? else {
+        bail!("{context} is no cluster");
+    };
+    let selected = format!("--selector={NAMESPACE_LABEL}=true");
+    let removed = kubernetes.kubectl(&["delete", "namespaces", &selected]).await?;
+    progress.say(removed.trim());
+    progress.say(format_args!(
+        "the operator stays: helm --namespace {OPERATOR_NAMESPACE} uninstall reckon"
+    ));
+    Ok(())
+}
+
 /// Applies the example as it is, in a namespace of its own, and returns the store's name.
-fn apply_example(kubernetes: &Kubernetes, progress: Progress) -> Result<String> {
+fn apply_example(kubernetes: &Kubernetes, namespace: &str, progress: Progress) -> Result<String> {
     let manifest = std::fs::read_to_string(workspace().join(EXAMPLE))
         .with_context(|| format!("cannot read {EXAMPLE}"))?;
     progress.say(format_args!("kubectl apply -f {EXAMPLE}"));
-    let namespace =
-        format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#);
-    kubernetes.apply(NAMESPACE, &namespace)?;
-    let applied = kubernetes.apply(NAMESPACE, &manifest)?;
+    let made = json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": { "name": namespace, "labels": { NAMESPACE_LABEL: "true" } },
+    });
+    kubernetes.apply(namespace, &made.to_string())?;
+    let applied = kubernetes.apply(namespace, &manifest)?;
     applied
         .lines()
         .find_map(|line| line.strip_prefix("eventstore.reckon.dev/")?.split(' ').next())
@@ -306,6 +349,7 @@ fn apply_example(kubernetes: &Kubernetes, progress: Progress) -> Result<String> 
 
 fn by_hand(
     kubernetes: &Kubernetes,
+    namespace: &str,
     store: &str,
     programs: Option<&Programs>,
     endpoint: &Endpoint,
@@ -330,9 +374,12 @@ fn by_hand(
         lines.push(format!("{reckon} --endpoint {} streams", endpoint.address()));
     } else {
         lines
-            .push(format!("{kubectl} --namespace {NAMESPACE} port-forward service/{store} 7430 &"));
+            .push(format!("{kubectl} --namespace {namespace} port-forward service/{store} 7430 &"));
         lines.push(format!("{reckon} streams"));
     }
-    lines.push("cargo demo down".into());
+    lines.push(match kubernetes.context() {
+        Some(context) => format!("cargo demo down --context {context}"),
+        None => "cargo demo down".into(),
+    });
     lines
 }

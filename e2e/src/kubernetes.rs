@@ -58,6 +58,8 @@ struct Access {
     /// Flags that name the cluster, for kubectl and for helm.
     kubectl_flags: Vec<String>,
     helm_flags: Vec<String>,
+    /// The foreign cluster's name in the kubeconfig.
+    context: Option<String>,
 }
 
 impl std::fmt::Debug for Access {
@@ -111,6 +113,7 @@ impl Kubernetes {
             helm: cluster.program("helm"),
             kubectl_flags: vec![kubeconfig.clone()],
             helm_flags: vec![kubeconfig],
+            context: None,
         };
         Ok(Found::Kubernetes(Box::new(Self { access, own: Some(cluster) })))
     }
@@ -125,6 +128,7 @@ impl Kubernetes {
             helm: "helm".into(),
             kubectl_flags: vec![format!("--context={context}")],
             helm_flags: vec![format!("--kube-context={context}")],
+            context: Some(context.to_owned()),
         };
         Ok(Self { access, own: None })
     }
@@ -133,6 +137,12 @@ impl Kubernetes {
     #[must_use]
     pub fn own(&self) -> Option<&Cluster> {
         self.own.as_ref()
+    }
+
+    /// The context of a foreign cluster.
+    #[must_use]
+    pub fn context(&self) -> Option<&str> {
+        self.access.context.as_deref()
     }
 
     /// Leaves a cluster of our own running when this process ends.

@@ -34,6 +34,17 @@ pub struct Writers {
 }
 
 impl Writers {
+    /// Does something while they write; ends at once when one of them is refused something.
+    pub async fn during<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                Some(outcome) = self.tasks.join_next() => outcome.context("a writer panicked")??,
+            }
+        }
+    }
+
     /// Lets every writer finish its event, and fails if one was refused something.
     pub async fn finish(mut self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);

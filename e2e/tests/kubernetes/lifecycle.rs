@@ -51,7 +51,8 @@ pub async fn a_deleted_store_leaves_only_what_its_policy_keeps(stage: Arc<Stage>
     }
     stage.kubectl(&["delete", "evs", "kept", "dropped", "--timeout=120s"]).await?;
     until("an empty namespace", SOON, || async {
-        let left = stage.kubectl(&["get", KINDS, "--selector=reckon.dev/store", "--output=name"]).await?;
+        let left =
+            stage.kubectl(&["get", KINDS, "--selector=reckon.dev/store", "--output=name"]).await?;
         ensure!(left.trim().is_empty(), "left: {left}");
         Ok(Some(()))
     })
@@ -78,7 +79,15 @@ pub async fn upgrading_and_uninstalling_leave_stores_running(stage: Arc<Stage>) 
 
     let chart = reckon_e2e::images::workspace().join("charts/reckon").display().to_string();
     kubernetes
-        .helm(&["upgrade", "reckon", &chart, &namespace, "--set=log.format=json", "--wait", "--timeout=120s"])
+        .helm(&[
+            "upgrade",
+            "reckon",
+            &chart,
+            &namespace,
+            "--set=log.format=json",
+            "--wait",
+            "--timeout=120s",
+        ])
         .await?;
     stage.wait_ready("orders").await?;
     appends(&ledger, 100).await?;

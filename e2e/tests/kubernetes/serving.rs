@@ -39,7 +39,10 @@ pub async fn a_store_is_ready_when_it_says_so_and_every_pod_serves(
     stage.wait_ready("orders").await?;
     let table = stage.kubectl(&["get", "evs"]).await?;
     stage.progress.say(format_args!("kubectl get evs\n{table}"));
-    ensure!(table.contains("3/3") && table.contains("orders-"), "it should tell at a glance: {table}");
+    ensure!(
+        table.contains("3/3") && table.contains("orders-"),
+        "it should tell at a glance: {table}"
+    );
 
     let pods = stage.kubernetes.pods(&stage.namespace, "orders").await?;
     ensure!(pods.len() == 3, "there are {} pods", pods.len());
@@ -89,7 +92,9 @@ pub async fn an_idle_node_and_operator_are_small(stage: Arc<Stage>) -> Result<()
         let container = statuses
             .and_then(|statuses| statuses.first()?.container_id.as_deref()?.split("//").nth(1))
             .context("a container without an id")?;
-        let used = cluster.node(node.context("a pod without a node")?)?.container_memory(&uid, container)?;
+        let used = cluster
+            .node(node.context("a pod without a node")?)?
+            .container_memory(&uid, container)?;
         stage.progress.say(format_args!("idle memory of {}: {}", pod.name_any(), Size(used)));
         let limit = if pod.name_any().starts_with("idle-") { 50 } else { 40 };
         ensure!(used < limit << 20, "{} uses {}", pod.name_any(), Size(used));
@@ -106,10 +111,8 @@ async fn services(address: &str) -> Result<Vec<String>> {
         host: String::new(),
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
-    let mut answers = client
-        .server_reflection_info(futures::stream::iter([request]))
-        .await?
-        .into_inner();
+    let mut answers =
+        client.server_reflection_info(futures::stream::iter([request])).await?.into_inner();
     let answer = answers.next().await.context("no answer")??;
     match answer.message_response {
         Some(MessageResponse::ListServicesResponse(list)) => {

@@ -65,7 +65,11 @@ struct Shared {
 enum State {
     /// Nobody has asked.
     Untouched,
-    Up { kubernetes: Arc<Kubernetes>, programs: Option<Programs>, before: Option<Fingerprint> },
+    Up {
+        kubernetes: Arc<Kubernetes>,
+        programs: Option<Programs>,
+        before: Option<Fingerprint>,
+    },
     /// There can be none, and why.
     Missing(String),
     /// It should be there, but is not, and why.
@@ -110,7 +114,10 @@ impl Suite {
         let outcome = self.shared.runtime.block_on(async {
             let stage = Arc::new(Stage { kubernetes, programs, namespace, progress });
             stage.kubernetes.kubectl(&["create", "namespace", &stage.namespace]).await?;
-            let limited = tokio::time::timeout(TEST_LIMIT, AssertUnwindSafe(test(stage.clone())).catch_unwind());
+            let limited = tokio::time::timeout(
+                TEST_LIMIT,
+                AssertUnwindSafe(test(stage.clone())).catch_unwind(),
+            );
             let outcome = match limited.await {
                 Err(_) => bail!("not done after {} s", TEST_LIMIT.as_secs()),
                 Ok(Err(panic)) => Err(anyhow::anyhow!("panicked: {}", said(panic.as_ref()))),
@@ -147,8 +154,7 @@ impl Suite {
         }
         drop(kubernetes);
         let cache = Cache::locate().map_err(failed)?;
-        let differences =
-            before.differences(&Fingerprint::take(cache.root()).map_err(failed)?);
+        let differences = before.differences(&Fingerprint::take(cache.root()).map_err(failed)?);
         if differences.is_empty() && !cache.cluster().exists() {
             return Ok(Completion::Completed);
         }
@@ -157,14 +163,13 @@ impl Suite {
 
     /// The cluster, made now if need be, or how a test ends without one.
     #[expect(clippy::type_complexity, reason = "used twice, right here")]
-    fn cluster(
-        &self,
-    ) -> Result<Result<(Arc<Kubernetes>, Option<Programs>), Completion>, Failed> {
+    fn cluster(&self) -> Result<Result<(Arc<Kubernetes>, Option<Programs>), Completion>, Failed> {
         let mut state = self.state();
         if let State::Untouched = *state {
-            *state = self.shared.runtime.block_on(open(self.shared.progress)).unwrap_or_else(
-                |error| State::Broken(format!("the cluster did not come up: {error:#}")),
-            );
+            *state =
+                self.shared.runtime.block_on(open(self.shared.progress)).unwrap_or_else(|error| {
+                    State::Broken(format!("the cluster did not come up: {error:#}"))
+                });
         }
         match &*state {
             State::Up { kubernetes, programs, .. } => {
@@ -256,7 +261,9 @@ impl Stage {
 
     /// The cluster, if it is one whose nodes may be broken.
     pub fn own_cluster(&self) -> Result<&Cluster> {
-        self.kubernetes.own().ok_or_else(|| NotHere("nodes of a foreign cluster are not ours to break").into())
+        self.kubernetes
+            .own()
+            .ok_or_else(|| NotHere("nodes of a foreign cluster are not ours to break").into())
     }
 
     /// Leaves the machine to the next test. The stores go first: a namespace with pods in it takes far longer.
@@ -280,7 +287,13 @@ impl Stage {
                 Err(error) => progress.say(format_args!("{error:#}")),
             }
         }
-        let operator = ["logs", "--namespace=reckon-system", "--selector=app.kubernetes.io/name", "--tail=30", "--prefix"];
+        let operator = [
+            "logs",
+            "--namespace=reckon-system",
+            "--selector=app.kubernetes.io/name",
+            "--tail=30",
+            "--prefix",
+        ];
         if let Ok(text) = self.kubernetes.kubectl(&operator).await {
             progress.say(format_args!("the operator's log\n{text}"));
         }
