@@ -188,7 +188,10 @@ impl Suite {
 
 async fn open(progress: Progress) -> Result<State> {
     let context = context_from_environment();
-    let cache = Cache::locate()?;
+    let cache = match Cache::locate() {
+        Ok(cache) => cache,
+        Err(error) => return Ok(State::Missing(format!("{error:#}"))),
+    };
     if context.is_none() && Cluster::down(&cache, progress)? {
         progress.say("removed the cluster that a demonstration or an earlier run left");
     }
