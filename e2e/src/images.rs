@@ -35,6 +35,9 @@ pub struct Programs {
     paths: HashMap<String, PathBuf>,
 }
 
+/// What the names of variables start with by which cargo tells a program about its own package.
+const DESCRIBES_CALLER: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+
 impl Programs {
     /// Builds them, or finds that nothing has changed.
     pub async fn build(progress: Progress) -> Result<Self> {
@@ -47,8 +50,6 @@ impl Programs {
         command
             .current_dir(workspace())
             .env(flags, "-C target-feature=+crt-static")
-            // Set by the cargo that runs this program, for this program alone.
-            .env_remove("CARGO_MANIFEST_DIR")
             .args(["build", "--release", "--bins", "--message-format=json-render-diagnostics"])
             // With a target of its own, flags do not reach build scripts and macros, which must not be static.
             .args(["--target", host])
@@ -58,6 +59,14 @@ impl Programs {
             // What cargo says of its progress is for the person who waits.
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
+        // The cargo that runs this program describes it to itself. Build scripts that watch these variables would
+        // be run again, and all that depends on them be built again, at each change of who calls.
+        for (name, _) in std::env::vars_os() {
+            let told = name.to_string_lossy();
+            if DESCRIBES_CALLER.iter().any(|prefix| told.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
         let output = command.spawn().context("cannot run cargo")?.wait_with_output().await?;
         if !output.status.success() {
             bail!("building Reckon failed");
