@@ -16,7 +16,7 @@ use v1::cluster_client::ClusterClient;
 use crate::discovery::Discovery;
 use crate::engine::{Command, Outcome};
 use crate::limits;
-use crate::node::Node;
+use crate::node::{FIRST_NODE_ID, Node};
 use crate::raft::network::connect;
 use crate::raft::{Member, network::Connections};
 use crate::service::{consistency::no_leader, proposed};
@@ -205,6 +205,14 @@ async fn settle(
             "the store has its {expect} voters; this node stays a learner until one is removed"
         )),
         None => {
+            if own == FIRST_NODE_ID && member.metrics().last_log_index.is_none() {
+                // The founder died between its identity and its first entry: it goes on where it was.
+                let cluster_id = &member.identity().cluster_id;
+                node.initialise(cluster_id, &node.volume_id(), node.peer_node())
+                    .await
+                    .map_err(|status| format!("founding failed: {}", status.message()))?;
+                return Ok(Progress::Again);
+            }
             let peer = node.peer_node();
             // Before the first contact this node knows no membership; the leader checks then.
             let request = v1::AddLearnerRequest {

@@ -136,6 +136,19 @@ pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Commands that may wait for the proposer.
 pub const PROPOSALS_QUEUED_MAX: usize = 16_384;
+/// Bytes of commands that may wait for the proposer or for their group's answer. Requests are counted too, but
+/// a few thousand of the largest would fill any memory.
+pub const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of disk below which appends are refused: two log files and what recovery needs.
+pub const DISK_RESERVE_BYTES: u64 = 160 * 1024 * 1024;
+/// How often the room on the disk is looked at. Far more often than appends could fill the reserve.
+pub const DISK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+/// Requests that one client connection may have open at once.
+pub const CONNECTION_STREAMS_MAX: u32 = 1024;
+/// How long a reader may leave a page of its answer unread before the read is given up and its slot freed.
+pub const READ_STALL_MAX: Duration = Duration::from_secs(30);
+/// The slowest link to a peer that is still waited for, in bytes per second.
+pub const PEER_LINK_BYTES_PER_SECOND_MIN: u64 = 1_000_000;
 /// How long a command is held over an election or a transfer before its caller is told.
 pub const PROPOSAL_HOLD: Duration = Duration::from_secs(1);
 /// How long a request waits for a leader to be known.
@@ -162,3 +175,5 @@ pub const CONNECTIONS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const _: () = assert!(REPLICATION_IN_FLIGHT_BYTES_MAX >= PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(PROMOTION_LAG_BYTES_MAX >= TRANSFER_LAG_BYTES_MAX);
+const _: () =
+    assert!(PROPOSALS_BYTES_MAX >= COMMAND_BYTES_MAX && PROPOSALS_BYTES_MAX <= u32::MAX as usize);

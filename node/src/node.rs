@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tonic::Status;
 
-use crate::log::LogStore;
+use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
 use crate::raft::{Member, PeerNode};
 use crate::storage::{FORMAT_VERSION, Identity, IdentityStore};
@@ -87,12 +87,7 @@ impl Node {
             }),
         };
         if let Some(identity) = known {
-            let log_dir = node.options().member.log.dir.clone();
-            let holds_files = log_dir.read_dir().is_ok_and(|mut files| files.next().is_some());
-            if !holds_files {
-                return Err(StartError::LogMissing(log_dir).into());
-            }
-            let log = node.open_log().await?;
+            let log = node.open_log(true).await?;
             node.start_member(identity, log).await?;
         }
         Ok(node)
@@ -209,7 +204,7 @@ impl Node {
             tracing::error!(%error, "this node cannot become a member");
             Reason::Internal.plain(format!("this node cannot become a member: {error}"))
         };
-        let log = self.open_log().await.map_err(|error| internal(&error))?;
+        let log = self.open_log(false).await.map_err(|error| internal(&error))?;
         let store = self.shared.identity.clone();
         let assigned = identity.clone();
         // Durable on return: from here on this volume is that member and no other.
@@ -220,8 +215,8 @@ impl Node {
         self.start_member(identity, log).await.map_err(|error| internal(&error))
     }
 
-    async fn open_log(&self) -> Result<LogStore, StartError> {
-        let options = self.options().member.log.clone();
+    async fn open_log(&self, must_exist: bool) -> Result<LogStore, StartError> {
+        let options = log::Options { must_exist, ..self.options().member.log.clone() };
         let opened = tokio::task::spawn_blocking(move || LogStore::open(options)).await;
         Ok(opened.expect("opening the log does not panic: damage is an error")?)
     }
@@ -241,8 +236,8 @@ impl Node {
         let recovering = Arc::clone(&member);
         self.shared.consensus.spawn(async move {
             // Before this a restarted node would answer from a state older than the one it had shown.
-            match recovering.raft().wait_for_recovery(None).await {
-                Ok(_) => node.shared.recovered.store(true, Ordering::SeqCst),
+            match recovering.recovered().await {
+                Ok(()) => node.shared.recovered.store(true, Ordering::SeqCst),
                 Err(error) => tracing::error!(%error, "the state was not recovered"),
             }
         });

@@ -55,6 +55,7 @@ fn runtime(name: &'static str, threads: usize) -> anyhow::Result<Runtime> {
 }
 
 async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
+    let mut signals = shutdown::Signals::install()?;
     // Ports first: a taken port is the most common mistake, and nothing has been touched yet.
     let http_port = bind("listen.http", config.listen.http).await?;
     let client_port = bind("listen.client", config.listen.client).await?;
@@ -63,9 +64,12 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
     let metrics = Metrics::new(&config.node.store_name);
     let identity =
         open_volume(&config.node.data_dir).await.context("the volume cannot be opened")?;
-    let node = Node::open(node_options(&config, &metrics), identity, consensus.clone())
-        .await
-        .context("the node cannot start")?;
+    let opening = Node::open(node_options(&config, &metrics), identity, consensus.clone());
+    let node = tokio::select! {
+        opened = opening => opened.context("the node cannot start")?,
+        // Nothing has been served; the next start replays the log again.
+        () = signals.come() => return Ok(()),
+    };
 
     // Clients are let go first; peers and probes only when Raft has stopped.
     let stop = CancellationToken::new();
@@ -112,7 +116,7 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
         "the node is up"
     );
 
-    let ended = shutdown::wait(&node).await;
+    let ended = shutdown::wait(&node, &mut signals).await;
     let until = Instant::now() + Duration::from_millis(config.shutdown.drain_ms);
     let last_request = async {
         stop.cancel();
@@ -182,6 +186,7 @@ fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
                 dir: config.node.data_dir.join("log"),
                 file_bytes: config.log.file_bytes,
                 cache_bytes: config.log.cache_bytes,
+                must_exist: false,
                 on_fsync: Arc::new(move |took| fsyncs.fsynced(took)),
             },
             election_timeout_min: millis(config.raft.election_timeout_ms_min),
@@ -244,6 +249,7 @@ async fn serve_clients(
     Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(limits::CLIENT_KEEP_ALIVE_INTERVAL))
+        .max_concurrent_streams(Some(limits::CONNECTION_STREAMS_MAX))
         .add_service(health)
         .add_service(reflection)
         .add_service(v1::cluster_server::ClusterServer::new(cluster))

@@ -3,19 +3,42 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::node::Node;
 use crate::raft::Member;
 
-/// Returns on SIGTERM or SIGINT. Raft's end is an error: the process must not live on without it.
-pub async fn wait(node: &Node) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that end a node. Made before anything else: the first process of a container has no default
+/// action, so a signal that comes during a long replay would otherwise be lost.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes SIGTERM and SIGINT from here on.
+    pub fn install() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns when one of them has come.
+    pub async fn come(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Returns on a signal. Raft's end is an error: the process must not live on without it.
+pub async fn wait(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = signals.come() => Ok(()),
         fatal = raft_ended(node) => Err(fatal),
     }
 }

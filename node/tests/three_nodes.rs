@@ -158,3 +158,17 @@ async fn a_node_whose_volume_was_emptied_joins_as_a_new_member() {
     assert_ne!(new.node_id, old.node_id, "an id is never used twice");
     assert_ne!(new.volume_id, old.volume_id);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_log_is_gone_refuses_to_start_and_vote() {
+    let mut store = Store::start(1);
+    store.ready().await;
+    store.nodes[0].kill();
+    let log = store.nodes[0].data.join("log");
+    std::fs::remove_dir_all(&log).expect("the log is lost");
+    std::fs::create_dir(&log).expect("an empty folder in its place");
+
+    store.nodes[0].start();
+    assert!(!store.nodes[0].ends_by_itself().await, "a member without its log ends with an error");
+    assert_eq!(std::fs::read_dir(&log).expect("the folder").count(), 0, "and begins no other");
+}

@@ -69,6 +69,9 @@ pub struct Options {
     pub file_bytes: u64,
     /// How many bytes of the newest entries stay in memory beyond those that are not yet flushed or applied.
     pub cache_bytes: u64,
+    /// Whether the log must be there already: a volume that carries a member without its log must not begin an
+    /// empty one and vote again.
+    pub must_exist: bool,
     /// Sees how long each sync took; called on the writer's thread, so it must not block.
     pub on_fsync: FsyncObserver,
 }
@@ -80,6 +83,7 @@ impl Options {
             dir: dir.into(),
             file_bytes: FILE_BYTES_DEFAULT,
             cache_bytes: CACHE_BYTES_DEFAULT,
+            must_exist: false,
             on_fsync: Arc::new(|_| ()),
         }
     }
@@ -109,6 +113,12 @@ pub enum OpenError {
         /// What the disk said.
         source: io::Error,
     },
+    /// There is no log where one must be.
+    #[error(
+        "there is no log, although this volume carries a member; a member without its log must not vote: \
+             remove it from the store and let an empty volume join"
+    )]
+    Missing,
     /// Bytes that were once on stable storage are not what was written. The node must not go on with this log.
     #[error("the log is damaged: {file} at byte {offset}: {what}")]
     Damaged {

@@ -22,10 +22,18 @@ const WINDOW_BYTES: u64 = 1 << 20;
 
 /// Recovers the log of `disk` into `state` (which is empty), or begins a new one. When it returns, everything that
 /// it found is on stable storage.
-pub fn recover(disk: &dyn Disk, file_bytes: u64, state: &mut State) -> Result<Tail, OpenError> {
-    let mut files = open_files(disk)?;
+pub fn recover(
+    disk: &dyn Disk,
+    file_bytes: u64,
+    must_exist: bool,
+    state: &mut State,
+) -> Result<Tail, OpenError> {
+    let mut files = open_files(disk, must_exist)?;
     let (Some((oldest, _)), Some((newest, _))) = (files.first().cloned(), files.last().cloned())
     else {
+        if must_exist {
+            return Err(OpenError::Missing);
+        }
         return begin(disk, file_bytes, state);
     };
     let mut replay = Replay { state, tail: None };
@@ -61,7 +69,7 @@ fn begin(disk: &dyn Disk, file_bytes: u64, state: &mut State) -> Result<Tail, Op
 }
 
 /// Opens all files and reads their headers; removes the newest one when its making was interrupted.
-fn open_files(disk: &dyn Disk) -> Result<Vec<(OpenFile, FileHeader)>, OpenError> {
+fn open_files(disk: &dyn Disk, must_exist: bool) -> Result<Vec<(OpenFile, FileHeader)>, OpenError> {
     let numbers = disk.list().map_err(OpenError::io("listing the files of the log"))?;
     let mut files = Vec::with_capacity(numbers.len());
     for (position, &number) in numbers.iter().enumerate() {
@@ -90,7 +98,7 @@ fn open_files(disk: &dyn Disk) -> Result<Vec<(OpenFile, FileHeader)>, OpenError>
                 // A file is used only after its header is durable, and its frames are never all zeroes.
                 let newest = position + 1 == numbers.len();
                 let unused = last_written(&file, FILE_HEADER_BYTES)?.is_none();
-                if !(newest && unused && (position > 0 || number == 1)) {
+                if !(newest && unused && (position > 0 || (number == 1 && !must_exist))) {
                     return Err(damaged(&file.name, 0, "the header does not match its checksum"));
                 }
                 let failed = || OpenError::io(format!("removing {}", file.name));

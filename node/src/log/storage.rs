@@ -52,7 +52,7 @@ impl LogStore {
     pub fn open_driven(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Driver), OpenError> {
         let file_bytes = options.file_bytes.max(FILE_BYTES_MIN);
         let mut state = State::new(options.cache_bytes);
-        let tail = recover(&*disk, file_bytes, &mut state)?;
+        let tail = recover(&*disk, file_bytes, options.must_exist, &mut state)?;
         let shared = Arc::new(Mutex::new(state));
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(disk, Arc::clone(&shared), file_bytes, options.on_fsync, tail);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
-use openraft::metrics::RaftMetrics;
+use openraft::metrics::{RaftMetrics, WaitError};
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -37,11 +37,6 @@ pub struct Options {
 pub enum StartError {
     #[error("the log cannot be opened: {0}")]
     Log(#[from] log::OpenError),
-    #[error(
-        "{} holds no log although this volume carries a member; \
-         a member without its log must not vote: remove it and let an empty volume join", .0.display()
-    )]
-    LogMissing(PathBuf),
     #[error("the raft settings contradict each other: {0}")]
     Config(#[from] openraft::ConfigError),
     #[error("raft cannot start: {0}")]
@@ -67,6 +62,7 @@ pub struct Member {
     applied: watch::Receiver<Applied>,
     connections: Connections,
     election_timeout_max: Duration,
+    tail_at_start: Option<u64>,
 }
 
 impl Member {
@@ -76,6 +72,7 @@ impl Member {
         log: LogStore,
         options: &Options,
     ) -> Result<Self, StartError> {
+        let tail_at_start = log.last_log_id().map(|log_id| log_id.index());
         let config = raft_config(&identity, options).validate()?;
         let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
         let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
@@ -88,6 +85,7 @@ impl Member {
             RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
                 .await?;
         let proposer = Proposer::start(raft.clone(), Arc::clone(&engine), options.proposer.clone());
+        tokio::spawn(watch_disk(options.log.dir.clone(), proposer.clone()));
         let reads = ReadIndexes::start(raft.clone());
         tokio::spawn(release_applied(log.clone(), applied.clone()));
         Ok(Self {
@@ -101,6 +99,7 @@ impl Member {
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
             connections: Connections::default(),
             election_timeout_max: options.election_timeout_max,
+            tail_at_start,
         })
     }
 
@@ -114,6 +113,26 @@ impl Member {
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
             outcome => outcome,
         }
+    }
+
+    /// Returns when everything this node had shown before it was restarted is applied again. That is all up to
+    /// the end of its log then, as far as the store has committed it.
+    pub async fn recovered(&self) -> Result<(), WaitError> {
+        let Some(tail) = self.tail_at_start else { return Ok(()) };
+        let committed = self
+            .raft
+            .wait(None)
+            .metrics(
+                |metrics| metrics.cluster_committed.as_ref().is_some_and(|id| id.index() >= tail),
+                "the store's commit covers the log at the start",
+            )
+            .await?;
+        let upto = committed.cluster_committed.map_or(tail, |id| id.index().min(tail));
+        self.raft
+            .wait(None)
+            .applied_index_at_least(Some(upto), "the log at the start is applied")
+            .await?;
+        Ok(())
     }
 
     pub const fn identity(&self) -> &Identity {
@@ -188,6 +207,19 @@ impl Member {
         if let Err(error) = tokio::task::spawn_blocking(move || log.shutdown()).await {
             tracing::warn!(%error, "the log did not close cleanly");
         }
+    }
+}
+
+/// Looks at the room on the log's disk at a steady pace. A full disk would end the node in the middle of a write,
+/// so appends are refused while there is still room for votes, membership and what is under way.
+async fn watch_disk(dir: PathBuf, proposer: Proposer) {
+    loop {
+        let folder = dir.clone();
+        let sampled = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
+        if let Ok(Ok(disk)) = sampled {
+            proposer.set_disk_available(disk.f_bavail.saturating_mul(disk.f_frsize));
+        }
+        tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }
 }
 

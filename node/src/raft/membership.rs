@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::Instant as _;
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
 use openraft::{EntryPayload, ServerState};
@@ -25,6 +25,8 @@ pub enum MembershipError {
     NotLeader,
     #[error("the membership has changed since it was looked at; read it again and decide anew")]
     Changed,
+    #[error("another change is under way, or the leader is too new; try again in a moment")]
+    Busy,
     #[error("node {0} is not a member")]
     UnknownMember(u64),
     #[error("learner {node_id} lags by {lag_bytes} bytes of log, the most is {maximum}")]
@@ -40,7 +42,7 @@ pub enum MembershipError {
 impl MembershipError {
     /// Whether the same request may succeed later without a new decision.
     pub const fn retryable(&self) -> bool {
-        matches!(self, Self::NotLeader | Self::Lags { .. } | Self::Unknown)
+        matches!(self, Self::NotLeader | Self::Busy | Self::Lags { .. } | Self::Unknown)
     }
 }
 
@@ -63,7 +65,12 @@ impl Member {
         if nodes.get(&node_id) == Some(&node) {
             return Ok(self.membership());
         }
-        if let Some(other) = nodes.values().find(|known| known.volume_id == node.volume_id) {
+        if let Some(other) = nodes
+            .iter()
+            .filter(|(known_id, _)| **known_id != node_id)
+            .map(|(_, known)| known)
+            .find(|known| known.volume_id == node.volume_id)
+        {
             return Err(MembershipError::Unsafe(format!(
                 "volume {} already carries the member {}",
                 node.volume_id, other.name
@@ -209,6 +216,10 @@ impl Member {
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
                 Err(MembershipError::NotLeader)
             }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                ChangeMembershipError::InProgress(_)
+                | ChangeMembershipError::UncommittedLeaderLog(_),
+            ))) => Err(MembershipError::Busy),
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
                 Err(MembershipError::Unsafe(error.to_string()))
             }

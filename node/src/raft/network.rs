@@ -149,10 +149,12 @@ impl PeerLink {
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let client = self.connections.control(&self.address).map_err(unreachable)?;
-        let outcome = match tokio::time::timeout(option.hard_ttl(), call(client)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Status::deadline_exceeded("the peer did not answer in time")),
-        };
+        // Our own timeout says nothing about the connection, which may still be in the making: keep-alives notice
+        // a dead one, and dropping it at every missed heartbeat could keep it from ever standing.
+        let outcome =
+            tokio::time::timeout(option.hard_ttl(), call(client)).await.map_err(|_| {
+                unreachable(Status::deadline_exceeded("the peer did not answer in time"))
+            })?;
         outcome.map(tonic::Response::into_inner).map_err(|status| {
             if is_connection_failure(&status) {
                 self.connections.drop_control(&self.address);
@@ -196,7 +198,7 @@ impl PeerLink {
             + 'static,
     {
         let (requests, outgoing) = mpsc::channel(limits::REPLICATION_REQUESTS_QUEUED_MAX);
-        let (in_flight, in_flight_answers) = mpsc::unbounded_channel::<OwnedSemaphorePermit>();
+        let (in_flight, in_flight_answers) = mpsc::unbounded_channel::<InFlight>();
         let budget = Arc::new(Semaphore::new(limits::REPLICATION_IN_FLIGHT_BYTES_MAX));
         let envelope = self.envelope.clone();
         // The sender ends when openraft drops its input or the connection drops the receiver.
@@ -208,7 +210,8 @@ impl PeerLink {
                 let Ok(permit) = Arc::clone(&budget).acquire_many_owned(share).await else {
                     return;
                 };
-                if in_flight.send(permit).is_err() || requests.send(message).await.is_err() {
+                let under_way = InFlight { bytes: bytes as u64, _room: permit };
+                if in_flight.send(under_way).is_err() || requests.send(message).await.is_err() {
                     return;
                 }
             }
@@ -240,10 +243,16 @@ impl PeerLink {
     }
 }
 
+/// A request that waits for its answer, with its share of what may be under way.
+struct InFlight {
+    bytes: u64,
+    _room: OwnedSemaphorePermit,
+}
+
 /// The receiving half of one replication stream.
 struct Replication {
     answers: tonic::Streaming<v1::ReplicateResponse>,
-    in_flight: mpsc::UnboundedReceiver<OwnedSemaphorePermit>,
+    in_flight: mpsc::UnboundedReceiver<InFlight>,
     answer_timeout: Duration,
 }
 
@@ -252,8 +261,13 @@ impl Replication {
     /// Something outstanding and no answer for an election timeout: an error, since a hung stream would
     /// otherwise hold this peer back for ever.
     async fn next_answer(&mut self) -> Option<Result<StreamAppendResult, RPCError<TypeConfig>>> {
-        let _released_with_the_answer = self.in_flight.recv().await?;
-        let answer = match tokio::time::timeout(self.answer_timeout, self.answers.message()).await {
+        let under_way = self.in_flight.recv().await?;
+        // A large entry needs its time on a slow link, or it would be sent from the start for ever.
+        let carrying = Duration::from_millis(
+            under_way.bytes.saturating_mul(1000) / limits::PEER_LINK_BYTES_PER_SECOND_MIN,
+        );
+        let limit = self.answer_timeout + carrying;
+        let answer = match tokio::time::timeout(limit, self.answers.message()).await {
             Err(_) => Err(Status::deadline_exceeded("the peer did not answer the stream in time")),
             Ok(Ok(None)) => Err(Status::unavailable("the peer closed the stream")),
             Ok(Ok(Some(answer))) => wire::stream_result_from_wire(answer),

@@ -4,6 +4,7 @@
 //! where back-pressure lives: apply never waits, so what cannot be taken must be refused here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::OneshotReceiverOf;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::RaftCore;
@@ -54,6 +55,12 @@ pub enum ProposeError {
     /// Certainly not appended: the queue in front of the proposer is full.
     #[error("too many appends wait")]
     TooManyRequests,
+    /// Certainly not appended: the disk has too little room left.
+    #[error("the disk has {available} bytes left, and {reserve} are kept back")]
+    DiskFull { available: u64, reserve: u64 },
+    /// Certainly not appended: too few voters answer to prove that this node still leads.
+    #[error("too few voters answer")]
+    NoQuorum,
     /// Perhaps appended: the answer was lost with the leadership or the process.
     #[error("the answer was lost; whether the command took effect is unknown")]
     Unknown,
@@ -68,6 +75,8 @@ impl ProposeError {
 
 struct Proposal {
     command: Bytes,
+    /// The proposal's share of the bytes that may wait; given back when it is answered or dropped.
+    room: OwnedSemaphorePermit,
     answer: oneshot::Sender<Result<Outcome, ProposeError>>,
 }
 
@@ -77,6 +86,8 @@ pub struct Proposer {
     queue: mpsc::Sender<Proposal>,
     engine: SharedEngine,
     unsealed_bytes_max: u64,
+    room: Arc<Semaphore>,
+    disk_available: Arc<AtomicU64>,
 }
 
 impl Proposer {
@@ -85,7 +96,18 @@ impl Proposer {
         let (queue, proposals) = mpsc::channel(limits::PROPOSALS_QUEUED_MAX);
         let unsealed_bytes_max = options.unsealed_bytes_max;
         tokio::spawn(run(raft, options, proposals));
-        Self { queue, engine, unsealed_bytes_max }
+        Self {
+            queue,
+            engine,
+            unsealed_bytes_max,
+            room: Arc::new(Semaphore::new(limits::PROPOSALS_BYTES_MAX)),
+            disk_available: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    /// How many bytes the log's disk has left.
+    pub fn set_disk_available(&self, bytes: u64) {
+        self.disk_available.store(bytes, Ordering::Relaxed);
     }
 
     /// Proposes one encoded command and waits for what apply decided.
@@ -97,8 +119,16 @@ impl Proposer {
                 maximum: self.unsealed_bytes_max,
             });
         }
+        let available = self.disk_available.load(Ordering::Relaxed);
+        if available < limits::DISK_RESERVE_BYTES {
+            return Err(ProposeError::DiskFull { available, reserve: limits::DISK_RESERVE_BYTES });
+        }
+        let share = u32::try_from(command.len()).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(share)
+            .map_err(|_full| ProposeError::TooManyRequests)?;
         let (answer, decided) = oneshot::channel();
-        self.queue.try_send(Proposal { command, answer }).map_err(|error| match error {
+        self.queue.try_send(Proposal { command, room, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::TooManyRequests,
             mpsc::error::TrySendError::Closed(_) => ProposeError::NotLeader,
         })?;
@@ -118,10 +148,17 @@ async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Pro
                 None => return,
             },
         };
+        if first.answer.is_closed() {
+            // Nobody waits any more; it was never sent, so nothing is lost.
+            continue;
+        }
         let mut group = vec![first];
         let mut group_bytes = group[0].command.len();
         while group.len() < options.group_commands_max {
             let Ok(next) = proposals.try_recv() else { break };
+            if next.answer.is_closed() {
+                continue;
+            }
             if group_bytes + next.command.len() > options.group_bytes_max {
                 left_over = Some(next);
                 break;
@@ -130,15 +167,21 @@ async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Pro
             group.push(next);
         }
 
-        let (commands, answers): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|proposal| (proposal.command, proposal.answer)).unzip();
+        let mut commands = Vec::with_capacity(group.len());
+        let mut answers = Vec::with_capacity(group.len());
+        let mut rooms = Vec::with_capacity(group.len());
+        for Proposal { command, room, answer } in group {
+            commands.push(command);
+            rooms.push(room);
+            answers.push(answer);
+        }
         let bytes = encode_group((options.clock)(), &commands);
         // The first try is made here, in order; only what an election turned away is tried again beside.
         let attempt = submit(&raft, bytes.clone()).await;
         let raft = raft.clone();
         tokio::spawn(async move {
             let decided = decide(&raft, bytes, attempt).await;
-            drop(permit);
+            drop((permit, rooms));
             answer_all(answers, decided);
         });
     }
@@ -177,8 +220,16 @@ async fn decide(
                     forward.reason,
                     ForwardReason::LeaseExpired | ForwardReason::LeadershipTransfer
                 );
-                if !passing || Instant::now() >= hold_until {
+                if !passing {
                     return Err(ProposeError::NotLeader);
+                }
+                if Instant::now() >= hold_until {
+                    let isolated = forward.reason == ForwardReason::LeaseExpired;
+                    return Err(if isolated {
+                        ProposeError::NoQuorum
+                    } else {
+                        ProposeError::NotLeader
+                    });
                 }
                 tokio::time::sleep(HOLD_POLL).await;
                 attempt = submit(raft, bytes.clone()).await;

@@ -230,6 +230,7 @@ fn refused(error: MembershipError) -> Status {
     let message = error.to_string();
     match error {
         MembershipError::NotLeader => not_leader("another member"),
+        MembershipError::Busy => Reason::NotReady.plain(message),
         MembershipError::Changed => Reason::MembershipChanged.plain(message),
         MembershipError::UnknownMember(node_id) => {
             Reason::UnknownMember.status(message, [("node_id", node_id.to_string())])

@@ -64,6 +64,8 @@ impl Forwarder {
             if left.is_zero() || !member.wait_for_leader(left).await {
                 return Err(no_leader());
             }
+            // A leader may be known by its id before the membership says where it is.
+            tokio::time::sleep(LEADER_POLL).await;
         }
     }
 
@@ -116,6 +118,8 @@ impl Forwarder {
         }
     }
 }
+
+const LEADER_POLL: Duration = Duration::from_millis(20);
 
 /// The refusal of a request that reached a node which neither leads nor may forward.
 pub fn not_leader(leader: &str) -> Status {

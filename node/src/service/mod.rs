@@ -32,6 +32,12 @@ pub fn proposed(answer: Result<Outcome, ProposeError>) -> Result<Outcome, Status
                 ("maximum", maximum.to_string()),
             ],
         ),
+        ProposeError::DiskFull { available, reserve } => Reason::DiskFull.status(
+            format!("{message}; appends go on when there is room again, reads go on now"),
+            [("value", available.to_string()), ("minimum", reserve.to_string())],
+        ),
+        ProposeError::NoQuorum => Reason::NoQuorum
+            .plain("too few voters answer; the append was not taken, stale reads still work"),
         ProposeError::TooManyRequests => Reason::TooManyRequests.plain(message),
         ProposeError::Unknown => Reason::OutcomeUnknown
             .plain("the answer was lost in a change of leaders; retry with the same event ids"),

@@ -362,7 +362,7 @@ where
         tokio::spawn(async move {
             let _slot = slot;
             // A receiver that is gone means that the caller is; there is nobody to tell.
-            if sender.send(Ok(header)).await.is_err() {
+            if sender.send_timeout(Ok(header), limits::READ_STALL_MAX).await.is_err() {
                 return;
             }
             let mut cursor = Some(from);
@@ -376,11 +376,14 @@ where
                 if page.events.is_empty() {
                     // A page of excluded events alone still has to let others run.
                     tokio::task::yield_now().await;
+                    if sender.is_closed() {
+                        return;
+                    }
                     continue;
                 }
                 observed.events(page.events.len());
                 let events = page.events.iter().map(wire::event).collect();
-                if sender.send(Ok(batch(events))).await.is_err() {
+                if sender.send_timeout(Ok(batch(events)), limits::READ_STALL_MAX).await.is_err() {
                     return;
                 }
             }

@@ -132,6 +132,14 @@ impl NodeProcess {
         child.wait().expect("the process ends").success()
     }
 
+    /// Waits until the process ends by itself; true when it ended without an error.
+    pub async fn ends_by_itself(&mut self) -> bool {
+        let mut child = self.child.take().expect("a running process");
+        let ended = tokio::task::spawn_blocking(move || child.wait());
+        let status = tokio::time::timeout(DEADLINE, ended).await.expect("the process ends");
+        status.expect("waiting does not panic").expect("the process can be waited for").success()
+    }
+
     /// Fails the test at once when the process has ended by itself.
     fn check_alive(&self) {
         if let Some(child) = &self.child {
