@@ -164,6 +164,10 @@ pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const CONSENSUS_THREADS: usize = 2;
 /// Threads for everything that users can load.
 pub const CLIENT_THREADS: usize = 2;
+/// Which part of the memory that the node may use the unsealed events may fill: one in so many.
+pub const UNSEALED_MEMORY_PART: u64 = 4;
+/// Which part of that memory the log's cache may fill.
+pub const LOG_CACHE_MEMORY_PART: u64 = 8;
 /// How long a volume is waited for that another process still holds: the grace of a deleted pod.
 pub const VOLUME_WAIT: Duration = Duration::from_secs(30);
 /// How often Raft is looked at for metrics and liveness.

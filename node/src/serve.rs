@@ -21,6 +21,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, FormationMode};
 use crate::health::http;
+use crate::health::memory::MemoryUsage;
 use crate::health::raft::NodeProbes;
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
@@ -170,6 +171,9 @@ async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
     let fsyncs = metrics.clone();
+    // The indexes over small events weigh about as much as the events, and the log's cache stands beside them: a
+    // store has to refuse appends before the kernel ends it.
+    let memory = MemoryUsage::now().map_or(u64::MAX, |memory| memory.total);
     let millis = Duration::from_millis;
     node::Options {
         data_dir: config.node.data_dir.clone(),
@@ -185,7 +189,7 @@ fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
             log: log::Options {
                 dir: config.node.data_dir.join("log"),
                 file_bytes: config.log.file_bytes,
-                cache_bytes: config.log.cache_bytes,
+                cache_bytes: config.log.cache_bytes.min(memory / limits::LOG_CACHE_MEMORY_PART),
                 must_exist: false,
                 on_fsync: Arc::new(move |took| fsyncs.fsynced(took)),
             },
@@ -196,7 +200,10 @@ fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
                 group_bytes_max: config.limits.group_bytes_max,
                 group_commands_max: config.limits.group_commands_max,
                 groups_in_flight_max: config.limits.groups_in_flight_max,
-                unsealed_bytes_max: config.limits.unsealed_bytes_max,
+                unsealed_bytes_max: config
+                    .limits
+                    .unsealed_bytes_max
+                    .min(memory / limits::UNSEALED_MEMORY_PART),
                 clock: Arc::new(now_us),
             },
         },

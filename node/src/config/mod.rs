@@ -243,8 +243,8 @@ pub struct LimitsConfig {
     /// Reads in work at once.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub reads_in_flight_max: usize,
-    /// Applied events held in memory until they are sealed into files, in bytes. Above it appends are
-    /// refused.
+    /// Applied events held in memory until they are sealed into files, in bytes. Above it, or above a quarter of
+    /// the memory that the node may use, appends are refused.
     #[schemars(range(min = 16 * MIB, max = 1024 * GIB))]
     pub unsealed_bytes_max: u64,
     /// Commands that share one entry of the log and one sync of the disk, in bytes. A larger command makes a

@@ -1,6 +1,6 @@
 //! How much of the memory that the node may use it does use.
 //!
-//! In a container the limit is the control group's (version 2), and what counts as used is what the kernel
+//! In a container the limit is the control group's, of version 2 or 1, and what counts as used is what the kernel
 //! would have to take away by force: usage without the file cache that nobody has touched for a while.
 
 use std::fs;
@@ -34,20 +34,46 @@ impl MemoryUsage {
     fn read(cgroup: &Path, meminfo: &Path) -> Option<Self> {
         let machine = fs::read_to_string(meminfo).ok()?;
         let machine_total = field(&machine, "MemTotal:")? * KIB;
-        let of_group = || {
-            let used: u64 = number(&cgroup.join("memory.current"))?;
-            let stat = fs::read_to_string(cgroup.join("memory.stat")).ok()?;
-            Some(used.saturating_sub(field(&stat, "inactive_file")?))
-        };
         // A limit of `max` is no number, and a limit above the machine's memory is none.
-        let limit = number(&cgroup.join("memory.max")).filter(|limit| *limit < machine_total);
-        let (used, total) = match (of_group(), limit) {
-            (Some(used), Some(limit)) => (used, limit),
-            _ => {
-                (machine_total.checked_sub(field(&machine, "MemAvailable:")? * KIB)?, machine_total)
-            }
-        };
-        (total > 0).then_some(Self { used, total })
+        let group = GROUP_FILES
+            .iter()
+            .find_map(|files| files.read(cgroup))
+            .filter(|group| group.total > 0 && group.total < machine_total);
+        let used = machine_total.checked_sub(field(&machine, "MemAvailable:")? * KIB)?;
+        let of_machine = (machine_total > 0).then_some(Self { used, total: machine_total });
+        group.or(of_machine)
+    }
+}
+
+/// Where a version of control groups says what it counts.
+struct GroupFiles {
+    limit: &'static str,
+    used: &'static str,
+    stat: &'static str,
+    idle_cache: &'static str,
+}
+
+const GROUP_FILES: [GroupFiles; 2] = [
+    GroupFiles {
+        limit: "memory.max",
+        used: "memory.current",
+        stat: "memory.stat",
+        idle_cache: "inactive_file",
+    },
+    GroupFiles {
+        limit: "memory/memory.limit_in_bytes",
+        used: "memory/memory.usage_in_bytes",
+        stat: "memory/memory.stat",
+        idle_cache: "total_inactive_file",
+    },
+];
+
+impl GroupFiles {
+    fn read(&self, cgroup: &Path) -> Option<MemoryUsage> {
+        let total = number(&cgroup.join(self.limit))?;
+        let used = number(&cgroup.join(self.used))?;
+        let stat = fs::read_to_string(cgroup.join(self.stat)).ok()?;
+        Some(MemoryUsage { used: used.saturating_sub(field(&stat, self.idle_cache)?), total })
     }
 }
 
@@ -71,6 +97,7 @@ mod tests {
 
     fn usage(cgroup: &[(&str, &str)]) -> Option<MemoryUsage> {
         let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("memory")).unwrap();
         for (name, text) in cgroup {
             fs::write(folder.path().join(name), text).unwrap();
         }
@@ -88,6 +115,16 @@ mod tests {
         ]);
         assert_eq!(found, Some(MemoryUsage { used: 100_000, total: 500_000 }));
         assert!((found.unwrap().ratio() - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_first_version_of_control_groups_is_read_too() {
+        let found = usage(&[
+            ("memory/memory.limit_in_bytes", "400000\n"),
+            ("memory/memory.usage_in_bytes", "300000\n"),
+            ("memory/memory.stat", "inactive_file 1\ntotal_inactive_file 100000\n"),
+        ]);
+        assert_eq!(found, Some(MemoryUsage { used: 200_000, total: 400_000 }));
     }
 
     #[test]
