@@ -48,10 +48,14 @@ enum Reach {
     PortForward { client: Client, port: u16 },
 }
 
-/// Connections to nodes, one per pod.
+/// A pod at an address. A pod whose machine was switched off comes back under its UID with another address, so
+/// neither alone names a connection.
+type Place = (String, IpAddr);
+
+/// Connections to nodes, one per place.
 pub struct Nodes {
     reach: Reach,
-    channels: Mutex<HashMap<String, (Channel, Instant)>>,
+    channels: Mutex<HashMap<Place, (Channel, Instant)>>,
 }
 
 impl std::fmt::Debug for Nodes {
@@ -197,7 +201,7 @@ impl Nodes {
         let now = Instant::now();
         channels.retain(|_, (_, used)| now.duration_since(*used) < IDLE_MAX);
         let (channel, used) = channels
-            .entry(address.uid.clone())
+            .entry((address.uid.clone(), address.ip))
             .or_insert_with(|| (self.reach.channel(address), now));
         *used = now;
         ClusterClient::new(channel.clone())
@@ -256,5 +260,27 @@ where
     match tokio::time::timeout(timeout, call(request)).await {
         Ok(answer) => answer.map(tonic::Response::into_inner),
         Err(_) => Err(Status::deadline_exceeded("the node did not answer in time")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_that_comes_back_at_another_address_is_connected_to_anew() {
+        let nodes = Nodes::by_address();
+        let before = Address {
+            namespace: "shop".to_owned(),
+            pod: "orders-0".to_owned(),
+            uid: "6f1c".to_owned(),
+            ip: IpAddr::from([10, 0, 0, 1]),
+        };
+        let after = Address { ip: IpAddr::from([10, 0, 0, 2]), ..before.clone() };
+        let connections = || nodes.channels.lock().unwrap().len();
+        drop((nodes.client(&before), nodes.client(&before)));
+        assert_eq!(connections(), 1, "a place keeps its connection");
+        drop(nodes.client(&after));
+        assert_eq!(connections(), 2, "the old connection leads to nobody");
     }
 }
