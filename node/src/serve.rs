@@ -252,6 +252,11 @@ async fn serve_clients(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // What is on this port; the descriptors also know the peers' service.
+        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.reflection.v1.ServerReflection")
+        .with_service_name("reckon.v1.Cluster")
+        .with_service_name("reckon.v1.Streams")
         .build_v1()?;
     Server::builder()
         .tcp_nodelay(true)

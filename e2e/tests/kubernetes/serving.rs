@@ -74,6 +74,7 @@ pub async fn a_store_is_ready_when_it_says_so_and_every_pod_serves(
         for service in SERVICES {
             ensure!(listed.iter().any(|it| it == service), "{service} is not in {listed:?}");
         }
+        ensure!(listed.len() == SERVICES.len(), "{listed:?} are not all on this port");
     }
     ensure!(seen.iter().all(|events| *events == seen[0]), "pods differ");
     Ok(())

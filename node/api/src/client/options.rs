@@ -32,7 +32,7 @@ impl Options {
     /// A node in the same cluster answers in milliseconds, also when its name is looked up first.
     pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
     /// Notices a cut connection in about the time a new leader needs.
-    pub const KEEPALIVE_INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+    pub const KEEPALIVE_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
     /// Well below an election, so that the first wait costs little.
     pub const BACKOFF_FIRST_DEFAULT: Duration = Duration::from_millis(50);
     /// Low enough that a new leader is found within a second.
