@@ -43,10 +43,22 @@ macro_rules! reasons {
 reasons! {
     /// A stream's version is not the one the append expected; `actual` says which it is.
     WrongExpectedVersion = "WRONG_EXPECTED_VERSION", FailedPrecondition;
+    /// An event matches the append's condition; `position` says where the first one stands.
+    AppendConditionFailed = "APPEND_CONDITION_FAILED", FailedPrecondition;
     /// An event id is already in the store with other content, or only some ids of the append are.
     EventIdReused = "EVENT_ID_REUSED", AlreadyExists;
     /// The stream has never had an event.
     StreamNotFound = "STREAM_NOT_FOUND", NotFound;
+    /// The stream was deleted; an append opens it again.
+    StreamDeleted = "STREAM_DELETED", NotFound;
+    /// The stream was deleted for ever, and its name cannot be used again.
+    StreamTombstoned = "STREAM_TOMBSTONED", NotFound;
+    /// No event that can be read has this id.
+    EventNotFound = "EVENT_NOT_FOUND", NotFound;
+    /// A stream pattern or regular expression is malformed; `offset` says where, in bytes.
+    InvalidPattern = "INVALID_PATTERN", InvalidArgument;
+    /// A CEL expression is malformed or of the wrong type; `offset` says where, in bytes, if known.
+    InvalidExpression = "INVALID_EXPRESSION", InvalidArgument;
     /// A field of the request is malformed; `field` and `value` say which.
     InvalidArgument = "INVALID_FIELD", InvalidArgument;
     /// A value is beyond its limit; `limit`, `value` and `maximum` say which.

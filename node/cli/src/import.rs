@@ -197,7 +197,7 @@ struct Report {
 
 impl Report {
     async fn append(&mut self, client: &Client, group: Group) -> Result<(), Failure> {
-        let request = v1::AppendRequest { appends: group.appends };
+        let request = v1::AppendRequest { appends: group.appends, condition: None };
         match client.append(request.clone()).await {
             Ok(answer) => self.count(group.events, &answer),
             // An earlier run of the same import grouped otherwise: some of these ids are known, others

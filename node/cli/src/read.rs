@@ -110,6 +110,7 @@ impl Read {
                 limit: self.how.limit.unwrap_or(0),
                 consistency: self.how.consistency(),
                 stream_id: self.stream,
+                ..v1::ReadRequest::default()
             })
             .await?;
         print_all(reading, output, Shown::Version).await
@@ -128,6 +129,7 @@ impl ReadAll {
                 limit: self.how.limit.unwrap_or(0),
                 consistency: self.how.consistency(),
                 include_system: self.include_system,
+                ..v1::ReadAllRequest::default()
             })
             .await?;
         print_all(reading, output, Shown::Position).await

@@ -23,9 +23,11 @@ use append::Decision;
 pub use command::{Command, CorruptCommand, Expectation, StreamAppend};
 pub use group::{CorruptGroup, Group, encode_group};
 pub use outcome::{Appended, Outcome, Refusal};
-use overlay::{Overlay, StoredRecord};
+use overlay::Overlay;
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
 use small_state::SmallState;
+
+use crate::event::StoredRecord;
 
 /// The store's state on one node.
 #[derive(Debug, Default)]
@@ -112,6 +114,7 @@ impl Engine {
                 first_position: self.state.next_position,
                 first_version: last_version.map_or(0, |last| last + 1),
                 epoch_us,
+                removed: 0,
                 record,
             };
             if !stored.record.is_system() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::event::{EventSpan, RecordView};
+use crate::event::{EventSpan, StoredRecord};
 
 /// Memory per event, stream and record besides the group's own bytes: entries of the indexes, and the room
 /// that hash maps keep free. An estimate for back-pressure, on the high side.
@@ -25,27 +25,6 @@ pub(super) struct Overlay {
     names: BTreeSet<Arc<str>>,
     ids: HashMap<[u8; 16], EventPlace>,
     bytes: u64,
-}
-
-/// A record, and what apply assigned to it.
-#[derive(Debug, Clone)]
-pub(super) struct StoredRecord {
-    pub record: RecordView,
-    pub first_position: u64,
-    pub first_version: u64,
-    pub epoch_us: u64,
-}
-
-impl StoredRecord {
-    /// The position after the last event's.
-    pub fn end_position(&self) -> u64 {
-        self.first_position + u64::from(self.record.events_len())
-    }
-
-    /// The version of the last event.
-    pub fn last_version(&self) -> u64 {
-        self.first_version + u64::from(self.record.events_len()) - 1
-    }
 }
 
 /// Where an event with a known id stands.

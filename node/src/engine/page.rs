@@ -1,8 +1,7 @@
 //! Pages: what a reader gets from one look at the engine. Between two pages nothing is held but the version
 //! or position to continue at.
 
-use super::overlay::StoredRecord;
-use crate::event::{EventSpan, EventView, RecordView};
+use crate::event::{EventSpan, EventView, RecordView, StoredRecord};
 
 /// Which way a read goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use std::ops::Bound;
 
-use super::overlay::{StoredRecord, StreamRecords};
+use super::overlay::StreamRecords;
 use super::page::PageBuilder;
 use super::{Direction, Engine, Page, RecordedEvent, StreamPage, StreamSummary};
-use crate::event::{EventSpan, SYSTEM_PREFIX, is_system_stream};
+use crate::event::{EventSpan, SYSTEM_PREFIX, StoredRecord, is_system_stream};
 use crate::limits::READ_PAGE_RECORDS_SKIPPED_MAX;
 
 /// The least name that is greater than every system stream's.

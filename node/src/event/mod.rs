@@ -8,6 +8,7 @@
 pub(crate) mod codec;
 mod encode;
 mod record;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -15,6 +16,7 @@ mod view;
 pub use codec::Malformed;
 pub use encode::{EventDraft, encode_record};
 pub use record::{CorruptRecord, EventSpan, RecordView};
+pub use stored::StoredRecord;
 pub use view::{EventView, Tags};
 
 /// The content type of data and metadata that name none; it costs no byte in a record.

@@ -208,6 +208,13 @@ impl v1::cluster_server::Cluster for ClusterService {
             Ok(v1::TransferLeaderResponse { leader_id, term })
         })
     }
+
+    async fn checkpoint(
+        &self,
+        _request: Request<v1::CheckpointRequest>,
+    ) -> Result<Response<v1::CheckpointResponse>, Status> {
+        Err(Reason::Internal.plain("this call is not served yet"))
+    }
 }
 
 async fn within<T>(

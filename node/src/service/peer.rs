@@ -166,6 +166,26 @@ impl v1::peer_server::Peer for PeerService {
     ) -> Result<Response<v1::ProbeResponse>, Status> {
         Ok(Response::new(self.node.probe()))
     }
+
+    type InstallSnapshotStream =
+        Pin<Box<dyn Stream<Item = Result<v1::InstallSnapshotResponse, Status>> + Send>>;
+
+    async fn install_snapshot(
+        &self,
+        _request: Request<v1::InstallSnapshotRequest>,
+    ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
+        Err(Reason::Internal.plain("this call is not served yet"))
+    }
+
+    type FetchFileStream =
+        Pin<Box<dyn Stream<Item = Result<v1::FetchFileResponse, Status>> + Send>>;
+
+    async fn fetch_file(
+        &self,
+        _request: Request<v1::FetchFileRequest>,
+    ) -> Result<Response<Self::FetchFileStream>, Status> {
+        Err(Reason::Internal.plain("this call is not served yet"))
+    }
 }
 
 fn stopped(error: &impl std::fmt::Display) -> Status {

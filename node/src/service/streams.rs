@@ -9,7 +9,7 @@ use reckon_api::{Reason, v1};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 use v1::streams_client::StreamsClient;
 
@@ -303,6 +303,92 @@ impl v1::streams_server::Streams for StreamsService {
         observed.ends(&answer);
         answer
     }
+
+    type AppendBatchStream = Pages<v1::AppendBatchResponse>;
+
+    async fn append_batch(
+        &self,
+        _request: Request<Streaming<v1::AppendBatchRequest>>,
+    ) -> Result<Response<Self::AppendBatchStream>, Status> {
+        Err(not_served())
+    }
+
+    async fn count(
+        &self,
+        _request: Request<v1::CountRequest>,
+    ) -> Result<Response<v1::CountResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn any(
+        &self,
+        _request: Request<v1::AnyRequest>,
+    ) -> Result<Response<v1::AnyResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn check_expression(
+        &self,
+        _request: Request<v1::CheckExpressionRequest>,
+    ) -> Result<Response<v1::CheckExpressionResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn version_at(
+        &self,
+        _request: Request<v1::VersionAtRequest>,
+    ) -> Result<Response<v1::VersionAtResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn has_events(
+        &self,
+        _request: Request<v1::HasEventsRequest>,
+    ) -> Result<Response<v1::HasEventsResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn get_event(
+        &self,
+        _request: Request<v1::GetEventRequest>,
+    ) -> Result<Response<v1::GetEventResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn delete(
+        &self,
+        _request: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn tombstone(
+        &self,
+        _request: Request<v1::TombstoneRequest>,
+    ) -> Result<Response<v1::TombstoneResponse>, Status> {
+        Err(not_served())
+    }
+
+    async fn truncate(
+        &self,
+        _request: Request<v1::TruncateRequest>,
+    ) -> Result<Response<v1::TruncateResponse>, Status> {
+        Err(not_served())
+    }
+
+    type WatchStream = Pages<v1::WatchResponse>;
+
+    async fn watch(
+        &self,
+        _request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(not_served())
+    }
+}
+
+/// Placeholder until the call is served.
+fn not_served() -> Status {
+    Reason::Internal.plain("this call is not served yet")
 }
 
 /// Goes on with a read that has begun, or lets its observer see why it ends.
@@ -325,7 +411,7 @@ enum Start {
 fn start(from: Option<v1::ReadFrom>, direction: Direction) -> Start {
     use v1::read_from::Kind;
     match (from.and_then(|from| from.kind), direction) {
-        (Some(Kind::At(at)), _) => Start::At(at),
+        (Some(Kind::At(at) | Kind::TimeUs(at)), _) => Start::At(at),
         (Some(Kind::Start(_)), _) | (None, Direction::Forward) => Start::First,
         (Some(Kind::End(_)), _) | (None, Direction::Backward) => Start::Last,
     }

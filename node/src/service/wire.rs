@@ -78,6 +78,8 @@ pub fn stream_info(stream_id: &str, summary: Option<&StreamSummary>) -> v1::Stre
         events: summary.events,
         first_epoch_us: summary.first_epoch_us,
         last_epoch_us: summary.last_epoch_us,
+        deleted: false,
+        tombstoned: false,
     }
 }
 

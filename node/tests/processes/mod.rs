@@ -223,6 +223,7 @@ pub fn append(stream: &str, event_id: &str, data: &str) -> v1::AppendRequest {
                 ..v1::NewEvent::default()
             }],
         }],
+        condition: None,
     }
 }
 

@@ -267,4 +267,11 @@ impl Cluster for Node {
         state.leader = request.into_inner().to_node_id;
         Ok(Response::new(TransferLeaderResponse { leader_id: state.leader, term: 1 }))
     }
+
+    async fn checkpoint(
+        &self,
+        _: Request<CheckpointRequest>,
+    ) -> Result<Response<CheckpointResponse>, Status> {
+        Err(Status::unimplemented("no test seals"))
+    }
 }

@@ -62,7 +62,7 @@ impl Client {
             expectation: Some(expect.to_message()),
             events,
         };
-        self.append(v1::AppendRequest { appends: vec![append] }).await
+        self.append(v1::AppendRequest { appends: vec![append], condition: None }).await
     }
 }
 

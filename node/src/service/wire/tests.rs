@@ -19,7 +19,7 @@ fn new_event() -> v1::NewEvent {
 
 fn request_of(events: Vec<v1::NewEvent>) -> v1::AppendRequest {
     let append = v1::StreamAppend { stream_id: "orders-1".into(), events, expectation: None };
-    v1::AppendRequest { appends: vec![append] }
+    v1::AppendRequest { appends: vec![append], condition: None }
 }
 
 fn stream(stream_id: impl Into<String>) -> v1::StreamAppend {
@@ -255,7 +255,7 @@ fn values_at_their_limit_are_taken() {
     append_command(&request_of(vec![largest]), || NEW_ID).unwrap_err();
 
     let streams = (0..100).map(|n| stream(n.to_string())).collect();
-    append_command(&v1::AppendRequest { appends: streams }, || NEW_ID).unwrap();
+    append_command(&v1::AppendRequest { appends: streams, condition: None }, || NEW_ID).unwrap();
     append_command(&request_of(vec![new_event(); 10_000]), || NEW_ID).unwrap();
 }
 
@@ -292,7 +292,7 @@ fn requests_that_break_a_rule_are_refused() {
         (vec![stream("$all")], InvalidArgument, "appends[0].stream_id", "belong to the server"),
     ];
     for (appends, reason, field, message) in cases {
-        check_refused(&v1::AppendRequest { appends }, reason, field, message);
+        check_refused(&v1::AppendRequest { appends, condition: None }, reason, field, message);
     }
 }
 
@@ -365,7 +365,7 @@ fn every_refusal_has_its_reason() {
 
 #[test]
 fn an_answer_names_each_stream_in_the_order_of_the_request() {
-    let request = v1::AppendRequest { appends: vec![stream("b"), stream("a")] };
+    let request = v1::AppendRequest { appends: vec![stream("b"), stream("a")], condition: None };
     let command = append_command(&request, Uuid::now_v7).unwrap();
     let outcome = Engine::default().apply_group(&encode_group(5, &[command])).unwrap().remove(0);
     let Outcome::Appended(appended) = outcome else { panic!("{outcome:?}") };
@@ -388,7 +388,7 @@ fn streams_are_described_and_listed() {
     assert_eq!((unknown.exists, unknown.first_version, unknown.last_version), (false, -1, -1));
 
     let mut engine = Engine::default();
-    let request = v1::AppendRequest { appends: vec![stream("a"), stream("b")] };
+    let request = v1::AppendRequest { appends: vec![stream("a"), stream("b")], condition: None };
     let command = append_command(&request, Uuid::now_v7).unwrap();
     engine.apply_group(&encode_group(5, &[command])).unwrap();
     let response = list_response(&engine.list_streams(None, "", false, 1));

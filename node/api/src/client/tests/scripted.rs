@@ -295,4 +295,82 @@ impl Streams for Scripted {
         };
         Ok(Response::new(v1::ListStreamsResponse { streams: page, next_page_token }))
     }
+
+    type AppendBatchStream = Answer<v1::AppendBatchResponse>;
+
+    async fn append_batch(
+        &self,
+        _: Request<tonic::Streaming<v1::AppendBatchRequest>>,
+    ) -> Result<Response<Self::AppendBatchStream>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn count(
+        &self,
+        _: Request<v1::CountRequest>,
+    ) -> Result<Response<v1::CountResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn any(&self, _: Request<v1::AnyRequest>) -> Result<Response<v1::AnyResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn check_expression(
+        &self,
+        _: Request<v1::CheckExpressionRequest>,
+    ) -> Result<Response<v1::CheckExpressionResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn version_at(
+        &self,
+        _: Request<v1::VersionAtRequest>,
+    ) -> Result<Response<v1::VersionAtResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn has_events(
+        &self,
+        _: Request<v1::HasEventsRequest>,
+    ) -> Result<Response<v1::HasEventsResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn get_event(
+        &self,
+        _: Request<v1::GetEventRequest>,
+    ) -> Result<Response<v1::GetEventResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn delete(
+        &self,
+        _: Request<v1::DeleteRequest>,
+    ) -> Result<Response<v1::DeleteResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn tombstone(
+        &self,
+        _: Request<v1::TombstoneRequest>,
+    ) -> Result<Response<v1::TombstoneResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    async fn truncate(
+        &self,
+        _: Request<v1::TruncateRequest>,
+    ) -> Result<Response<v1::TruncateResponse>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
+
+    type WatchStream = Answer<v1::WatchResponse>;
+
+    async fn watch(
+        &self,
+        _: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("no test calls this"))
+    }
 }
