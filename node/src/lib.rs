@@ -17,6 +17,7 @@ pub mod log;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod offload;
 pub mod raft;
 pub mod serve;
 pub mod service;

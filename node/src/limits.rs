@@ -75,6 +75,10 @@ pub const READ_PAGE_BYTES_MAX: usize = 1 << 20;
 /// Records that one page of a read may pass over because they are excluded, before it hands back what it has.
 pub const READ_PAGE_RECORDS_SKIPPED_MAX: usize = 10_000;
 
+/// Looks at the store that may read files at once. A disk is kept busy by fewer; each holds a thread, and what
+/// waits holds none.
+pub const OFFLOADED_WORK_MAX: usize = 32;
+
 /// Pages that are made ahead of a slow reader.
 pub const READ_PAGES_AHEAD_MAX: usize = 2;
 

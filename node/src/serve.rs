@@ -25,6 +25,7 @@ use crate::health::memory::MemoryUsage;
 use crate::health::raft::NodeProbes;
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
+use crate::offload::Offload;
 use crate::raft::{member, proposer};
 use crate::service::cluster::ClusterService;
 use crate::service::forward::Forwarder;
@@ -206,6 +207,7 @@ fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
                     .min(memory / limits::UNSEALED_MEMORY_PART),
                 clock: Arc::new(now_us),
             },
+            offload: Offload::pool(),
         },
         start_time_us: now_us(),
     }

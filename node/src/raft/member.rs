@@ -20,6 +20,7 @@ use super::types::{PeerNode, TypeConfig};
 use crate::engine::Engine;
 use crate::limits;
 use crate::log::{self, LogStore};
+use crate::offload::Offload;
 use crate::storage::Identity;
 
 /// What a member is built from.
@@ -30,6 +31,8 @@ pub struct Options {
     pub election_timeout_max: Duration,
     pub heartbeat_interval: Duration,
     pub proposer: proposer::Options,
+    /// Where looks at the store go that may read files.
+    pub offload: Offload,
 }
 
 /// Why a member could not start.
@@ -61,6 +64,7 @@ pub struct Member {
     reads: ReadIndexes,
     applied: watch::Receiver<Applied>,
     connections: Connections,
+    offload: Offload,
     election_timeout_max: Duration,
     tail_at_start: Option<u64>,
 }
@@ -98,6 +102,7 @@ impl Member {
             applied,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
             connections: Connections::default(),
+            offload: options.offload.clone(),
             election_timeout_max: options.election_timeout_max,
             tail_at_start,
         })
@@ -161,6 +166,11 @@ impl Member {
 
     pub const fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// Where to take a look at the store that may read files.
+    pub const fn offload(&self) -> &Offload {
+        &self.offload
     }
 
     /// Raft's own view of itself, as of now.
