@@ -147,6 +147,11 @@ pub const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const DISK_RESERVE_BYTES: u64 = 160 * 1024 * 1024;
 /// How often the room on the disk is looked at. Far more often than appends could fill the reserve.
 pub const DISK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+/// Appends of one `AppendBatch` stream that may be under way at once: enough to fill a group many times over while
+/// the last ones are synced.
+pub const APPEND_BATCH_IN_FLIGHT_MAX: usize = 1024;
+/// Bytes of them, above which no further append is read: two of the largest.
+pub const APPEND_BATCH_IN_FLIGHT_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 /// Requests that one client connection may have open at once.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// How long a reader may leave a page of its answer unread before the read is given up and its slot freed.

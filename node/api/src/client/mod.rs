@@ -9,6 +9,7 @@
 //! Must not know who its caller is: no printing, no exit codes, no configuration from the environment.
 
 mod append;
+mod appender;
 mod backoff;
 mod call;
 mod endpoints;
@@ -19,6 +20,7 @@ mod read;
 mod streams;
 
 pub use append::Expect;
+pub use appender::Appender;
 pub use error::{Error, Outcome};
 pub use follow::{Followed, Following};
 pub use options::{Options, OptionsError};

@@ -61,6 +61,11 @@ pub fn append_command(
     Ok(Command::Append { appends }.encode())
 }
 
+/// The refusal of a message of `AppendBatch` with nothing in it.
+pub fn no_append() -> Status {
+    empty_field("append", "each message carries one append")
+}
+
 /// A stream that a caller may append to, with something to append.
 fn check_appendable(index: usize, append: &v1::StreamAppend) -> Result<(), Status> {
     let field = || format!("appends[{index}].stream_id");

@@ -1,5 +1,6 @@
 //! The client against servers that fail by script.
 
+mod appender;
 mod scripted;
 
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scripted::{Act, Scripted, Store};
 use tokio::net::TcpListener;
 
-use super::{Client, Error, Expect, Followed, Options, OptionsError, Outcome};
+use super::{Appender, Client, Error, Expect, Followed, Options, OptionsError, Outcome};
 use crate::{Reason, v1};
 
 fn options<S: ToString>(endpoints: impl IntoIterator<Item = S>) -> Options {

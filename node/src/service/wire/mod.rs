@@ -10,7 +10,7 @@ mod tests;
 use reckon_api::v1;
 use tonic::Status;
 
-pub use append::append_command;
+pub use append::{append_command, no_append};
 pub use refusal::{refusal_status, stream_not_found};
 
 use crate::engine::{Appended, Direction, RecordedEvent, StreamPage, StreamSummary};
