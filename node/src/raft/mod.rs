@@ -7,6 +7,7 @@ pub mod membership;
 pub mod network;
 pub mod proposer;
 pub mod reads;
+pub mod runtime;
 pub mod state_machine;
 pub mod types;
 pub mod wire;

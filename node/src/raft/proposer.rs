@@ -19,28 +19,17 @@ use super::RaftCore;
 use super::state_machine::SharedEngine;
 use super::types::{Group, TypeConfig};
 use crate::engine::{Outcome, encode_group};
+use crate::environment::Clock;
 use crate::limits;
 
-/// Reads the wall clock, in microseconds since 1970 UTC. Comes from outside, so that simulation can own time.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 /// What bounds the proposer.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub group_bytes_max: usize,
     pub group_commands_max: usize,
     pub groups_in_flight_max: usize,
     /// Bytes of the overlay above which appends are refused.
     pub unsealed_bytes_max: u64,
-    pub clock: Clock,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("group_bytes_max", &self.group_bytes_max)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why a command was not decided.
@@ -92,10 +81,10 @@ pub struct Proposer {
 
 impl Proposer {
     /// Starts the proposer's loop on the current runtime; it ends when the last handle is dropped.
-    pub fn start(raft: RaftCore, engine: SharedEngine, options: Options) -> Self {
+    pub fn start(raft: RaftCore, engine: SharedEngine, options: Options, clock: Clock) -> Self {
         let (queue, proposals) = mpsc::channel(limits::PROPOSALS_QUEUED_MAX);
         let unsealed_bytes_max = options.unsealed_bytes_max;
-        tokio::spawn(run(raft, options, proposals));
+        tokio::spawn(run(raft, options, clock, proposals));
         Self {
             queue,
             engine,
@@ -136,7 +125,12 @@ impl Proposer {
     }
 }
 
-async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Proposal>) {
+async fn run(
+    raft: RaftCore,
+    options: Options,
+    clock: Clock,
+    mut proposals: mpsc::Receiver<Proposal>,
+) {
     let in_flight = Arc::new(Semaphore::new(options.groups_in_flight_max));
     let mut left_over: Option<Proposal> = None;
     loop {
@@ -175,7 +169,7 @@ async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Pro
             rooms.push(room);
             answers.push(answer);
         }
-        let bytes = encode_group((options.clock)(), &commands);
+        let bytes = encode_group(clock(), &commands);
         // The first try is made here, in order; only what an election turned away is tried again beside.
         let attempt = submit(&raft, bytes.clone()).await;
         let raft = raft.clone();

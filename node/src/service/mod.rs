@@ -5,6 +5,7 @@ pub mod consistency;
 pub mod deadline;
 pub mod forward;
 pub mod peer;
+pub mod server;
 pub mod streams;
 pub mod wire;
 
