@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::RaftCore;
+use super::intake::{self, Intake};
 use super::network::{Connections, PeerNetwork};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
@@ -29,6 +30,7 @@ pub struct Options {
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,
     pub heartbeat_interval: Duration,
+    pub intake: intake::Options,
     pub proposer: proposer::Options,
 }
 
@@ -57,6 +59,7 @@ pub struct Member {
     raft: RaftCore,
     engine: SharedEngine,
     log: LogStore,
+    intake: Arc<Intake>,
     proposer: Proposer,
     reads: ReadIndexes,
     applied: watch::Receiver<Applied>,
@@ -76,16 +79,18 @@ impl Member {
         let config = raft_config(&identity, options).validate()?;
         let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
         let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
+        let intake = Intake::new(Arc::clone(&engine), options.intake);
         let network = PeerNetwork::new(
             identity.clone(),
             Connections::default(),
+            Arc::clone(&intake),
             options.election_timeout_max,
         );
         let raft =
             RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
                 .await?;
-        let proposer = Proposer::start(raft.clone(), Arc::clone(&engine), options.proposer.clone());
-        tokio::spawn(watch_disk(options.log.dir.clone(), proposer.clone()));
+        let proposer = Proposer::start(raft.clone(), Arc::clone(&intake), options.proposer.clone());
+        tokio::spawn(watch_disk(options.log.dir.clone(), Arc::clone(&intake)));
         let reads = ReadIndexes::start(raft.clone());
         tokio::spawn(release_applied(log.clone(), applied.clone()));
         Ok(Self {
@@ -93,6 +98,7 @@ impl Member {
             raft,
             engine,
             log,
+            intake,
             proposer,
             reads,
             applied,
@@ -149,6 +155,10 @@ impl Member {
 
     pub const fn log(&self) -> &LogStore {
         &self.log
+    }
+
+    pub const fn intake(&self) -> &Arc<Intake> {
+        &self.intake
     }
 
     pub const fn proposer(&self) -> &Proposer {
@@ -212,12 +222,12 @@ impl Member {
 
 /// Looks at the room on the log's disk at a steady pace. A full disk would end the node in the middle of a write,
 /// so appends are refused while there is still room for votes, membership and what is under way.
-async fn watch_disk(dir: PathBuf, proposer: Proposer) {
+async fn watch_disk(dir: PathBuf, intake: Arc<Intake>) {
     loop {
         let folder = dir.clone();
         let sampled = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
         if let Ok(Ok(disk)) = sampled {
-            proposer.set_disk_available(disk.f_bavail.saturating_mul(disk.f_frsize));
+            intake.set_disk_available(disk.f_bavail.saturating_mul(disk.f_frsize));
         }
         tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }
