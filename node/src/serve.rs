@@ -25,7 +25,7 @@ use crate::health::raft::NodeProbes;
 use crate::log::files::{Directory, Disk};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
-use crate::raft::{member, proposer};
+use crate::raft::{intake, member, proposer};
 use crate::service::{server, streams};
 use crate::storage::IdentityStore;
 use crate::{discovery, formation, health, limits, log, shutdown};
@@ -204,14 +204,17 @@ fn node_options(config: &Config, metrics: &Metrics, disk: Arc<dyn Disk>) -> node
             election_timeout_min: millis(config.raft.election_timeout_ms_min),
             election_timeout_max: millis(config.raft.election_timeout_ms_max),
             heartbeat_interval: millis(config.raft.heartbeat_ms),
-            proposer: proposer::Options {
-                group_bytes_max: config.limits.group_bytes_max,
-                group_commands_max: config.limits.group_commands_max,
-                groups_in_flight_max: config.limits.groups_in_flight_max,
+            intake: intake::Options {
                 unsealed_bytes_max: config
                     .limits
                     .unsealed_bytes_max
                     .min(memory / limits::UNSEALED_MEMORY_PART),
+                log_file_bytes: config.log.file_bytes,
+            },
+            proposer: proposer::Options {
+                group_bytes_max: config.limits.group_bytes_max,
+                group_commands_max: config.limits.group_commands_max,
+                groups_in_flight_max: config.limits.groups_in_flight_max,
             },
             environment,
         },

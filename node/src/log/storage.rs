@@ -77,6 +77,11 @@ impl LogStore {
         self.shared.lock().index.bytes_after(index.into())
     }
 
+    /// The last index that can go when the newest entries of `retain_bytes` are to stay.
+    pub fn purgeable(&self, retain_bytes: u64) -> Option<u64> {
+        self.shared.lock().index.last_before(retain_bytes)
+    }
+
     /// Encoded bytes of the entries that are in memory.
     pub fn cached_bytes(&self) -> u64 {
         self.shared.lock().cache.bytes()

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::RaftCore;
+use super::intake::{self, Intake};
 use super::network::{Connections, PeerNetwork};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
@@ -33,6 +34,7 @@ pub struct Options {
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,
     pub heartbeat_interval: Duration,
+    pub intake: intake::Options,
     pub proposer: proposer::Options,
     pub environment: Environment,
 }
@@ -62,6 +64,7 @@ pub struct Member {
     raft: RaftCore,
     engine: SharedEngine,
     log: LogStore,
+    intake: Arc<Intake>,
     proposer: Proposer,
     reads: ReadIndexes,
     applied: watch::Receiver<Applied>,
@@ -83,9 +86,11 @@ impl Member {
         let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
         let environment = &options.environment;
         let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
+        let intake = Intake::new(Arc::clone(&engine), options.intake);
         let network = PeerNetwork::new(
             identity.clone(),
             Connections::new(Arc::clone(&environment.dial)),
+            Arc::clone(&intake),
             options.election_timeout_max,
         );
         let raft =
@@ -93,12 +98,12 @@ impl Member {
                 .await?;
         let proposer = Proposer::start(
             raft.clone(),
-            Arc::clone(&engine),
+            Arc::clone(&intake),
             options.proposer.clone(),
             Arc::clone(&environment.clock),
         );
         let offload = environment.offload.clone();
-        tokio::spawn(watch_disk(Arc::clone(&options.disk), offload, proposer.clone()));
+        tokio::spawn(watch_disk(Arc::clone(&options.disk), offload, Arc::clone(&intake)));
         let reads = ReadIndexes::start(raft.clone());
         tokio::spawn(release_applied(log.clone(), applied.clone()));
         Ok(Self {
@@ -106,6 +111,7 @@ impl Member {
             raft,
             engine,
             log,
+            intake,
             proposer,
             reads,
             applied,
@@ -163,6 +169,10 @@ impl Member {
 
     pub const fn log(&self) -> &LogStore {
         &self.log
+    }
+
+    pub const fn intake(&self) -> &Arc<Intake> {
+        &self.intake
     }
 
     pub const fn proposer(&self) -> &Proposer {
@@ -229,11 +239,11 @@ impl Member {
 
 /// Looks at the room on the log's disk at a steady pace. A full disk would end the node in the middle of a write,
 /// so appends are refused while there is still room for votes, membership and what is under way.
-async fn watch_disk(disk: Arc<dyn Disk>, offload: Offload, proposer: Proposer) {
+async fn watch_disk(disk: Arc<dyn Disk>, offload: Offload, intake: Arc<Intake>) {
     loop {
         let disk = Arc::clone(&disk);
         if let Ok(bytes) = offload.run(move || disk.available_bytes()).await {
-            proposer.set_disk_available(bytes);
+            intake.set_disk_available(bytes);
         }
         tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }

@@ -28,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::intake::Intake;
 use super::types::{PeerNode, TypeConfig, Vote};
 use super::wire::{self, StreamAppendResult};
 use crate::environment::Dial;
@@ -88,12 +89,18 @@ fn client(channel: Channel) -> PeerClient<Channel> {
 pub struct PeerNetwork {
     identity: Identity,
     connections: Connections,
+    intake: Arc<Intake>,
     election_timeout: Duration,
 }
 
 impl PeerNetwork {
-    pub fn new(identity: Identity, connections: Connections, election_timeout: Duration) -> Self {
-        Self { identity, connections, election_timeout }
+    pub fn new(
+        identity: Identity,
+        connections: Connections,
+        intake: Arc<Intake>,
+        election_timeout: Duration,
+    ) -> Self {
+        Self { identity, connections, intake, election_timeout }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> PeerLink {
@@ -106,6 +113,7 @@ impl PeerNetwork {
             },
             address: node.peer_address.clone(),
             connections: self.connections.clone(),
+            intake: Arc::clone(&self.intake),
             lane,
             answer_timeout: self.election_timeout,
         }
@@ -137,6 +145,8 @@ pub struct PeerLink {
     envelope: v1::Envelope,
     address: String,
     connections: Connections,
+    /// Where the peer's answers about its room go.
+    intake: Arc<Intake>,
     lane: Lane,
     answer_timeout: Duration,
 }
@@ -186,7 +196,10 @@ impl PeerLink {
                 let answer = link
                     .unary(&option, |mut client| async move { client.heartbeat(message).await })
                     .await
-                    .and_then(|answer| wire::stream_result_from_wire(answer).map_err(rpc_error));
+                    .and_then(|answer| {
+                        link.intake.set_peer_full(link.envelope.to_node_id, answer.full);
+                        wire::stream_result_from_wire(answer).map_err(rpc_error)
+                    });
                 let ended = !matches!(answer, Ok(Ok(_)));
                 Some((answer, (!ended).then_some(input)))
             }
