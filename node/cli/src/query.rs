@@ -57,7 +57,8 @@ mod tests {
     #[test]
     fn an_item_has_any_of_its_types_and_all_of_its_tags() {
         let item = |text: &str| text.parse::<Item>().map(|item| (item.0.types, item.0.tags));
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let check = |text: &str, types: &[&str], tags: &[&str]| {
             assert_eq!(item(text), Ok((names(types), names(tags))), "{text}");
         };

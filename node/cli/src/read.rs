@@ -267,10 +267,7 @@ mod tests {
         assert_eq!("7".parse(), Ok(From::At(7)));
         assert_eq!("start".parse(), Ok(From::Start));
         assert_eq!("end".parse(), Ok(From::End));
-        assert_eq!(
-            "2023-11-14T22:13:20Z".parse(),
-            Ok(From::Time(Moment(1_700_000_000_000_000)))
-        );
+        assert_eq!("2023-11-14T22:13:20Z".parse(), Ok(From::Time(Moment(1_700_000_000_000_000))));
         assert!(matches!("-1h".parse(), Ok(From::Time(_))));
         assert!("-1".parse::<From>().is_err());
         assert!("middle".parse::<From>().is_err());

@@ -50,8 +50,8 @@ calls! {
 impl Client {
     /// Describes one stream; one that never was is an answer (`exists` false), not an error.
     pub async fn get_stream(&self, request: v1::GetStreamRequest) -> Result<v1::StreamInfo, Error> {
-        let answer = self
-            .call(request, |channel, request| async move {
+        let answer =
+            self.call(request, |channel, request| async move {
                 streams(channel).get_stream(request).await
             })
             .await?;

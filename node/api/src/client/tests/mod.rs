@@ -247,7 +247,7 @@ async fn a_follower_outlives_a_store_that_is_away() {
     let options = Options { deadline: Duration::from_millis(50), ..options([server.address]) };
     let away = Client::new(options).unwrap();
     server.script(vec![refuse(Reason::NoQuorum); 1000]);
-    let mut following = away.follow_all(0, false);
+    let mut following = away.follow(0, v1::ReadAllRequest::default());
     let error = following.next().await.unwrap().unwrap_err();
     assert!(error.retryable());
     loop {
