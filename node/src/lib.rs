@@ -8,6 +8,7 @@ pub mod config;
 pub mod discovery;
 pub mod engine;
 pub mod event;
+pub mod filter;
 pub mod formation;
 #[cfg(test)]
 mod generated;

@@ -1,0 +1,436 @@
+//! What expressions say of events, and what is refused.
+
+use proptest::prelude::*;
+
+use super::Given;
+use crate::filter::expression::{EventValues, Expression, StaticType};
+use crate::filter::{ExpressionError, check_expression};
+use crate::{engine::RecordedEvent, limits};
+
+/// Whether an expression holds; `None`: it costs too much.
+fn holds(expression: &str, event: &RecordedEvent) -> Option<bool> {
+    let compiled = Expression::compile(expression)
+        .unwrap_or_else(|error| panic!("{expression} compiles: {error}"));
+    compiled.holds(&EventValues::new(event, &event.event())).ok()
+}
+
+fn check(event: &RecordedEvent, hold: &[&str], do_not_hold: &[&str]) {
+    for expression in hold {
+        assert_eq!(holds(expression, event), Some(true), "{expression} holds");
+    }
+    for expression in do_not_hold {
+        assert_eq!(holds(expression, event), Some(false), "{expression} does not hold");
+    }
+}
+
+#[test]
+fn every_field_of_an_event_can_be_asked_for() {
+    let event = Given {
+        tags: &["vip", "eu"],
+        data: r#"{"total": 12, "items": [{"sku": "a"}, {"sku": "b"}]}"#,
+        data_content_type: "application/vnd.order+json; v=1",
+        metadata: r#"{"user": "é"}"#,
+        correlation_id: Some("c-1"),
+        occurred_at_us: Some(5),
+        ..Given::default()
+    };
+    check(
+        &event.event(),
+        &[
+            "event.event_id == '01900000-0000-7000-8000-000000000001'",
+            "event.stream_id == 'orders-1' && event.stream_id.startsWith('orders-')",
+            "event.version == 7 && event.version + 1 == 8",
+            "event.position >= 42",
+            "event.event_type in ['OrderPlaced', 'OrderPaid']",
+            "event.data.total == 12 && event.data.total > 11.5 && event.data['total'] < 13u",
+            "event.data.items.exists(item, item.sku == 'b')",
+            "event.data.items.all(item, size(item.sku) == 1)",
+            "event.data.items.exists_one(item, item.sku == 'a')",
+            "event.data.items.map(item, item.sku) == ['a', 'b']",
+            "event.data.items.filter(item, item.sku != 'a').size() == 1",
+            "event.data.items[1].sku == 'b'",
+            "has(event.data.total) && !has(event.data.nothing)",
+            "has(event.data) && has(event.causation_id)",
+            "event.metadata.user == 'é' && size(event.metadata.user) == 1",
+            "'vip' in event.tags && !('us' in event.tags)",
+            "event.tags.exists(tag, tag.matches('^v.p$'))",
+            "event.causation_id == null",
+            "event.correlation_id == 'c-1'",
+            "event.actor_id == null",
+            "event.schema_version == 1",
+            "event.occurred_at_us == 5",
+            "event.epoch_us > 1600000000000000",
+            "timestamp(event.epoch_us / 1000000) > timestamp('2023-01-01T00:00:00Z')",
+            "timestamp(event.epoch_us / 1000000).getFullYear() == 2023",
+            "event.data_content_type == 'application/vnd.order+json; v=1'",
+            "event.metadata_content_type == 'application/json'",
+            "type(event.data.total) == int",
+            "math.greatest(event.data.total, 3) == 12",
+            "event.stream_id.upperAscii().substring(0, 6) == 'ORDERS'",
+            "event.data.total > 100 ? false : event.data.total % 2 == 0",
+        ],
+        &["event.data.total == 13", "event.version != 7", "!(event.position == 42)"],
+    );
+}
+
+#[test]
+fn what_cannot_be_evaluated_does_not_hold() {
+    let event = Given::data(r#"{"text": "a", "number": 1, "list": [1]}"#);
+    check(
+        &event,
+        &[
+            // One side decides, whatever the other one is.
+            "event.data.nothing == 1 || true",
+            "!(event.data.nothing == 1 && false)",
+            "event.data.list.exists(x, x == 1 || x.nothing)",
+        ],
+        &[
+            "event.data.nothing == 1",
+            "event.data.nothing != 1",
+            "event.data.text > 1",
+            "event.data.text + 1 == 2",
+            "event.data.number.nothing == 1",
+            "event.data.list[5] == 1",
+            "event.data.list[0.5] == 1",
+            "event.data[event.data] == 1",
+            "event.data.number / 0 == 1",
+            "9223372036854775807 + event.data.number > 0",
+            "event.data.number",
+            "event.data.text",
+            "event.data.text.all(x, true)",
+            "event.data.number.startsWith('1')",
+            "timestamp(event.data.text) > timestamp('2023-01-01T00:00:00Z')",
+            "int(event.data.text) == 1",
+        ],
+    );
+}
+
+#[test]
+fn data_that_is_not_json_is_null() {
+    for (data, data_content_type) in [
+        ("{\"a\": 1}", "text/plain"),
+        ("{\"a\": 1", "application/json"),
+        ("", "application/json"),
+        ("{} {}", "application/json"),
+        ("\u{1}", "application/octet-stream"),
+    ] {
+        let event = Given { data, data_content_type, ..Given::default() }.event();
+        check(&event, &["event.data == null"], &["event.data.a == 1", "has(event.data.a)"]);
+    }
+    check(&Given::data("null"), &["event.data == null"], &[]);
+    check(&Given::data("17"), &["event.data == 17", "event.data + 1 == 18"], &[]);
+    let nested = "[".repeat(200) + &"]".repeat(200);
+    check(&Given::data(&nested), &["event.data == null"], &[]);
+}
+
+#[test]
+fn json_numbers_keep_what_they_are() {
+    let event = Given::data(
+        r#"{"int": -9223372036854775808, "uint": 18446744073709551615, "double": 1e3, "twice": 1, "twice": 2}"#,
+    );
+    check(
+        &event,
+        &[
+            "type(event.data.int) == int && event.data.int < 0",
+            "type(event.data.uint) == uint && event.data.uint > 18446744073709551614u",
+            "type(event.data.double) == double && event.data.double == 1000",
+            "event.data.twice == 2",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn loops_over_maps_go_by_the_order_of_keys() {
+    let keys: Vec<String> = (0..50).map(|key| format!("\"k{key:02}\": {key}")).collect();
+    let event = Given::data(&format!("{{{}}}", keys.join(",")));
+    for _ in 0..20 {
+        check(&event, &["event.data.map(key, key)[49] == 'k49'"], &[]);
+        check(&event, &["{3: 'c', 1: 'a', 2: 'b'}.map(key, key) == [1, 2, 3]"], &[]);
+    }
+    check(&event, &["event.data.all(key, event.data[key] < 50)"], &[]);
+}
+
+#[test]
+fn the_variable_of_a_loop_hides_what_is_outside() {
+    let event = Given::data(r#"{"list": [{"data": 1}]}"#);
+    check(
+        &event,
+        &[
+            "event.data.list.exists(event, event.data == 1)",
+            "[1].exists(int, int == 1)",
+            "[[1, 2], [3]].exists(x, x.exists(y, y == 3) && size(x) == 1)",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn expressions_are_typed_as_far_as_can_be_told() {
+    use StaticType::*;
+    for (expression, gives, variables) in [
+        ("true", Bool, &[][..]),
+        ("event.version + 1", Int, &["event.version"]),
+        ("1u + 1u", Uint, &[]),
+        ("1.5 * 2.0", Double, &[]),
+        ("event.event_type + 'a'", String, &["event.event_type"]),
+        ("b'a'", Bytes, &[]),
+        ("event.tags", List, &["event.tags"]),
+        ("event.tags.map(t, t)", List, &["event.tags"]),
+        ("{'a': 1}", Map, &[]),
+        ("timestamp(event.epoch_us / 1000000)", Timestamp, &["event.epoch_us"]),
+        ("timestamp(1) - timestamp(0)", Duration, &[]),
+        ("null", Null, &[]),
+        ("type(1)", Type, &[]),
+        ("event.data.total", Dyn, &["event.data"]),
+        ("event.data.a + event.metadata.b", Dyn, &["event.data", "event.metadata"]),
+        ("event.data.total + 1", Int, &["event.data"]),
+        ("event.data.total > 1", Bool, &["event.data"]),
+        ("event.tags.exists(t, t == 'a')", Bool, &["event.tags"]),
+        ("event.tags.exists_one(t, t == 'a')", Bool, &["event.tags"]),
+        ("true ? 1 : 2", Int, &[]),
+        ("true ? 1 : 'a'", Dyn, &[]),
+    ] {
+        let checked = check_expression(expression).unwrap();
+        assert_eq!(checked.gives, gives, "{expression}");
+        assert_eq!(checked.filter, matches!(gives, Bool | Dyn), "{expression}");
+        assert_eq!(checked.variables, variables, "{expression}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_byte() {
+    for (expression, offset) in [
+        // Malformed.
+        ("", 0),
+        ("event.version ==", 16),
+        ("'é🦀' + (", 12),
+        ("true &&\n  'é' == (", 19),
+        ("event.version @ 1", 14),
+        ("'abc", 0),
+        ("has(1)", 4),
+        ("'é' == '' && has(1)", 18),
+        ("event.tags.exists(1, true)", 18),
+        ("event.data.?total == 1", 10),
+        ("99999999999999999999 > 1", 0),
+        // Unknown names.
+        ("evnt.version == 1", 0),
+        ("'é' == other", 8),
+        ("event.typ == 'a'", 5),
+        ("event == event", 0),
+        ("[1].exists(x, y == 1)", 14),
+        ("[1].exists(x, true) && x == 1", 23),
+        ("now() > 1", 0),
+        ("'é' == '' || random() > 0.5", 14),
+        ("event.data.foo()", 11),
+        ("math.foo(1) == 1", 5),
+        ("@pay(1, 2)", 0),
+        ("Foo{a: 1} == 1", 0),
+        // Functions of the library that are not linear, and the forms with time zones.
+        ("event.data.a.replace('a', 'b') == ''", 13),
+        ("event.data.a.split('') == []", 13),
+        ("event.data.a.join('') == ''", 13),
+        ("lists.range(100000000) == []", 0),
+        ("timestamp(0).getHours('Europe/Berlin') == 1", 13),
+        // Types that do not go together.
+        ("1 + 'a' == 2", 2),
+        ("event.version == 'a'", 14),
+        ("event.version < 'a'", 14),
+        ("event.version && true", 5),
+        ("!event.version", 0),
+        ("-'a' == 'a'", 0),
+        ("1 ? true : false", 0),
+        ("event.version.foo == 1", 13),
+        ("event.version.all(x, true)", 5),
+        ("event.version[0] == 1", 13),
+        ("event.tags['a'] == 1", 10),
+        ("1 in 2", 2),
+        ("size(1) == 1", 0),
+        ("event.tags.exists(t, 1)", 17),
+        ("event.version.startsWith('a')", 14),
+        // Regular expressions.
+        ("event.stream_id.matches('(')", 24),
+        ("event.stream_id.matches(event.event_type)", 29),
+        ("matches(event.stream_id, '[')", 25),
+    ] {
+        match check_expression(expression) {
+            Err(ExpressionError::Invalid { offset: at, reason }) => {
+                assert_eq!(at, offset, "{expression}: {reason}");
+            }
+            other => panic!("{expression} is refused: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn only_what_may_give_a_bool_is_a_filter() {
+    for expression in ["1", "'a'", "event.tags", "null", "event.version + 1"] {
+        assert!(check_expression(expression).is_ok());
+        assert!(matches!(
+            Expression::compile(expression),
+            Err(ExpressionError::Invalid { offset: 0, .. })
+        ));
+    }
+}
+
+#[test]
+fn expressions_that_are_too_large_are_refused_with_the_limit() {
+    let long = format!("'{}' == ''", "a".repeat(limits::EXPRESSION_BYTES_MAX));
+    for (expression, expected) in [
+        (long, "expression_bytes_max"),
+        ("(".repeat(33) + "true" + &")".repeat(33), "expression_nesting_max"),
+        ("(".repeat(4_000), "expression_nesting_max"),
+        ("true?true:".repeat(100) + "true", "expression_nesting_max"),
+        ("event.data".to_owned() + &".a".repeat(2_000), "expression_depth_max"),
+        ("1".to_owned() + &"+1".repeat(2_000), "expression_depth_max"),
+        (format!("1 in [{}1]", "1,".repeat(1_500)), "expression_nodes_max"),
+        (vec!["'a'.matches('a')"; 9].join("&&"), "expression_regexes_max"),
+    ] {
+        match check_expression(&expression) {
+            Err(ExpressionError::LimitExceeded { limit, value, maximum, .. }) => {
+                assert_eq!(limit, expected);
+                assert!(value > maximum, "{limit}: {value} > {maximum}");
+            }
+            other => panic!("{expected} is refused: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn expressions_at_their_limits_compile_and_run_on_a_small_stack() {
+    let chained = vec!["event.data.a"; 60].join("+") + " == 60";
+    let nested = "(".repeat(31) + "event.data.a == 1" + &")".repeat(31);
+    let loops = "event.data.l.all(a,".repeat(14) + "a == 1" + &")".repeat(14);
+    let lists = "[".repeat(28) + "event.data.a" + &"]".repeat(28) + " != []";
+    let run = move || {
+        let event = Given::data(r#"{"a": 1, "l": [1]}"#);
+        for expression in [&chained, &nested, &loops, &lists] {
+            assert_eq!(holds(expression, &event), Some(true), "{expression}");
+        }
+    };
+    // Half of what a thread has by default.
+    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+}
+
+#[test]
+fn going_over_the_largest_data_a_few_times_is_within_the_budget() {
+    let items = "{\"sku\": \"a\"},".repeat(80_000);
+    let event = Given::data(&format!("{{\"items\": [{items} 1]}}"));
+    check(
+        &event,
+        &["event.data.items.exists(item, item == 1)", "event.data == event.data"],
+        &["event.data.items.all(item, item.sku == 'a')", "size(event.data.items.map(i, i)) == 1"],
+    );
+}
+
+#[test]
+fn what_costs_too_much_says_so() {
+    let numbers = "1,".repeat(20_000);
+    let event = Given::data(&format!("{{\"l\": [{numbers} 1], \"t\": \"{}\"}}", "a".repeat(20_000)));
+    let doubled = "['aaaaaaaa']".to_owned() + &".map(a, a + a)".repeat(40) + "[0] == ''";
+    let nested = "[1]".to_owned() + &".map(a, [a, a])".repeat(40) + "[0] == []";
+    let in_maps = "[1]".to_owned() + &".map(a, {'a': a, 'b': a})".repeat(40) + "[0] == {}";
+    for expression in [
+        "event.data.l.all(a, event.data.l.all(b, a == b))",
+        "event.data.l.all(a, event.data == event.data)",
+        "event.data.l.exists(a, event.data < a)",
+        "event.data.l.exists(a, event.data + a == a)",
+        "event.data.l.exists(a, a - event.data == a)",
+        "event.data.l.exists(a, a in event.data.l && a == 2)",
+        "event.data.l.exists(a, event.data.t.contains('b'))",
+        "event.data.l.exists(a, event.data.t.matches('b'))",
+        "event.data.l.exists(a, size(event.data.t) == 1)",
+        "event.data.l.exists(a, event.data[event.data.t] == 1)",
+        "event.data.l.exists(a, {event.data.t: 1} == {})",
+        "event.data.l.exists(a, [event.data.l] == [])",
+        "event.data.l.map(a, event.data.l) == []",
+        &doubled,
+        &nested,
+        &in_maps,
+    ] {
+        assert_eq!(holds(expression, &event), None, "{expression} is given up");
+        // Neither do errors that a condition over a list passes over hide it.
+        let hidden = format!("true || [1].exists(x, {expression})");
+        assert_eq!(holds(&hidden, &event), Some(true), "{hidden} never gets there");
+        let reached = format!("[1, 2].exists(x, {expression}) || true");
+        assert_eq!(holds(&reached, &event), None, "{reached} is given up");
+    }
+}
+
+/// Pieces that expressions are made of, put together with and without sense.
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "event.data", "event.version", "event.tags", "event.data.a", "event.data.l", "event", ".a", "[0]", "['a']",
+        "1", "-1", "2u", "1.5", "'a'", "b'\\xff'", "null", "true", "[", "]", "(", ")", "{", "}", ":", ",", "?", "+",
+        "-", "*", "/", "%", "==", "!=", "<", ">=", " in ", "&&", "||", "!", ".all(x,", ".exists(x,", ".map(x,",
+        ".filter(x,", "x", "size(", ".size()", "has(", "int(", "timestamp(", "duration(", "'1s'",
+        ".matches('a+')", ".contains('a')", "math.greatest(", "string(", "é", "@", "\\", "'", "\n", " ", "9223372036854775807",
+        "timestamp(253402300799)", ".getFullYear()", ".substring(0,", ".charAt(", "type(", "dyn(", "uint(",
+    ]);
+    prop::collection::vec(piece, 0..25).prop_map(|pieces| pieces.concat())
+}
+
+/// Expressions that compile, of a few kinds that nest in each other.
+fn sensible() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "event.data", "event.data.a", "event.data.l", "event.data.t", "event.version", "event.tags", "event.stream_id",
+        "1", "0", "-7", "2u", "0.5", "'a'", "''", "b'a'", "null", "true", "[]", "{}", "9223372036854775807",
+        "dyn('a')", "timestamp(0)", "duration('1h')", "double('NaN')", "dyn(timestamp(253402300799))",
+    ])
+    .prop_map(str::to_owned);
+    leaf.prop_recursive(5, 40, 3, |inner| {
+        let two = (inner.clone(), inner.clone());
+        let operator = prop::sample::select(vec![
+            "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", " in ", "&&", "||",
+        ]);
+        let function = prop::sample::select(vec![
+            "size", "string", "int", "uint", "double", "bool", "bytes", "timestamp", "duration", "type", "math.abs",
+            "math.sqrt", "math.round", "math.greatest", "!", "-",
+        ]);
+        let method = prop::sample::select(vec![
+            ".all(x, {})", ".exists(x, {})", ".map(x, {})", ".filter(x, {})", ".exists_one(x, {})", ".map(x, [x, x] + [{}])",
+            ".contains({})", ".startsWith({})", ".charAt({})", ".substring({})", "[{}]", ".map(x, x + {})",
+        ]);
+        prop_oneof![
+            (two.clone(), operator)
+                .prop_map(|((a, b), operator)| format!("dyn({a}){operator}dyn({b})")),
+            (inner.clone(), function).prop_map(|(a, function)| format!("{function}(dyn({a}))")),
+            (two.clone(), method)
+                .prop_map(|((a, b), method)| format!("dyn({a}){}", method.replace("{}", &b))),
+            (two, inner).prop_map(|((a, b), c)| format!("(dyn({a}) ? {b} : {c})")),
+        ]
+    })
+}
+
+const ANYTHING: &str = r#"{"a": [1, "a", {"a": 1.5}], "l": [3, 1, 2, -9223372036854775808], "t": "aé🦀", "b": true}"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_panics(expression in prop_oneof![pieces(), "\\PC{0,30}".prop_map(String::from)]) {
+        match Expression::compile(&expression) {
+            Ok(compiled) => {
+                let event = Given::data(ANYTHING);
+                let _ = compiled.holds(&EventValues::new(&event, &event.event()));
+            }
+            Err(ExpressionError::Invalid { offset, reason }) => {
+                prop_assert!(expression.is_char_boundary(offset), "{} at {}", reason, offset);
+                prop_assert_ne!(reason, "is no expression");
+            }
+            Err(ExpressionError::LimitExceeded { value, maximum, .. }) => prop_assert!(value > maximum),
+        }
+    }
+
+    #[test]
+    fn no_expression_panics_on_an_event(expression in sensible()) {
+        let expression = format!("dyn({expression})");
+        let event = Given::data(ANYTHING);
+        if let Ok(compiled) = Expression::compile(&expression) {
+            let view = event.event();
+            let first = compiled.holds(&EventValues::new(&event, &view));
+            let second = compiled.holds(&EventValues::new(&event, &view));
+            prop_assert_eq!(first, second, "evaluating is deterministic");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Filters asked about events. What patterns, partitions and expressions mean in detail is tested beside them.
+
+mod errors;
+mod events;
+mod expressions;
+mod terms;
+
+pub(super) use events::Given;
