@@ -17,9 +17,9 @@ mod values;
 mod weave;
 
 use std::sync::Arc;
+use std::thread;
 
 use cel::common::ast::IdedExpr;
-use cel::common::types::CelBool;
 use cel::{Context, Value};
 
 use environment::{ENVIRONMENT, RegexValue};
@@ -46,12 +46,28 @@ pub struct Checked {
 
 /// Checks an expression as compiling it would, and says of what type it is.
 pub fn check_expression(text: &str) -> Result<Checked, ExpressionError> {
-    let woven = weave(Parsed::new(text)?)?;
+    let woven = weave_text(text)?;
     Ok(Checked {
         gives: woven.gives,
         filter: woven.gives.may_be(StaticType::Bool),
         variables: woven.variables.iter().map(|name| format!("event.{name}")).collect(),
     })
+}
+
+/// Parses and weaves on a thread of its own: what nests to its limit needs more stack than other threads have, and
+/// a chain of operators, which is only seen to be too deep once it is a tree, does so too.
+fn weave_text(text: &str) -> Result<Woven, ExpressionError> {
+    let text = text.to_owned();
+    let weaving = thread::Builder::new()
+        .name("parse-expression".to_owned())
+        .stack_size(limits::EXPRESSION_PARSE_STACK_BYTES)
+        .spawn(move || weave(Parsed::new(&text)?));
+    match weaving.map(thread::JoinHandle::join) {
+        Ok(Ok(woven)) => woven,
+        // A text that the parser cannot cope with is no expression, and must not end the node.
+        Ok(Err(_panicked)) => Err(ExpressionError::invalid(0, "is no expression")),
+        Err(error) => Err(ExpressionError::invalid(0, format!("cannot be parsed now: {error}"))),
+    }
 }
 
 /// A condition on events.
@@ -66,9 +82,9 @@ pub struct Expression {
 impl Expression {
     /// Compiles an expression that gives a bool, or may do so.
     pub fn compile(text: &str) -> Result<Self, ExpressionError> {
-        let Woven { root, gives, regexes, .. } = weave(Parsed::new(text)?)?;
+        let Woven { root, gives, regexes, .. } = weave_text(text)?;
         if !gives.may_be(StaticType::Bool) {
-            let reason = format!("gives a {gives}; a filter gives a bool");
+            let reason = format!("gives {gives}; a filter gives bool");
             return Err(ExpressionError::invalid(0, reason));
         }
         let nodes = tree::size(&root).nodes as u64;
@@ -84,10 +100,7 @@ impl Expression {
         let bindings = Bindings { values, meter, regexes: &self.regexes };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&bindings);
-        let holds = Value::resolve_val(&self.root, &context)
-            .ok()
-            .and_then(|value| value.downcast_ref::<CelBool>().map(|value| *value.inner()))
-            .unwrap_or(false);
+        let holds = matches!(Value::resolve(&self.root, &context), Ok(Value::Bool(true)));
         if bindings.meter.exhausted() { Err(OverBudget { steps_max }) } else { Ok(holds) }
     }
 }

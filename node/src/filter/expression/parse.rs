@@ -1,7 +1,5 @@
 //! From the text of an expression to its tree, within limits.
 
-use std::thread;
-
 use cel::common::ast::{Expr, IdedExpr, SourceInfo};
 use cel::{ParseError, ParseErrors};
 
@@ -18,33 +16,9 @@ pub(super) struct Parsed {
 }
 
 impl Parsed {
-    /// Parses on a thread of its own: what nests to its limit needs more stack than other threads have, and a
-    /// chain of operators, which is only seen to be too deep once it is a tree, does so too.
+    /// Parses, and checks the size of what comes out. Needs a large stack.
     pub fn new(text: &str) -> Result<Self, ExpressionError> {
-        if text.len() > limits::EXPRESSION_BYTES_MAX {
-            return Err(ExpressionError::LimitExceeded {
-                limit: "expression_bytes_max",
-                value: text.len(),
-                maximum: limits::EXPRESSION_BYTES_MAX,
-                unit: "bytes",
-            });
-        }
-        let text = text.to_owned();
-        let parsing = thread::Builder::new()
-            .name("parse-expression".to_owned())
-            .stack_size(limits::EXPRESSION_PARSE_STACK_BYTES)
-            .spawn(move || Self::parse(&text));
-        match parsing.map(thread::JoinHandle::join) {
-            Ok(Ok(parsed)) => parsed,
-            // A text that the parser cannot cope with is no expression, and must not end the node.
-            Ok(Err(_panicked)) => Err(ExpressionError::invalid(0, "is no expression")),
-            Err(error) => {
-                Err(ExpressionError::invalid(0, format!("cannot be parsed now: {error}")))
-            }
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, ExpressionError> {
+        check_length(text)?;
         let parser = ENVIRONMENT.parser().max_recursion_depth(limits::EXPRESSION_NESTING_MAX);
         let (root, source) =
             parser.parse_with_source_info(text).map_err(|errors| first_error(text, &errors))?;
@@ -64,6 +38,18 @@ impl Parsed {
         let before = self.source.source[..bracket].trim_end();
         before.strip_suffix(name).map_or(bracket, str::len)
     }
+}
+
+fn check_length(text: &str) -> Result<(), ExpressionError> {
+    if text.len() > limits::EXPRESSION_BYTES_MAX {
+        return Err(ExpressionError::LimitExceeded {
+            limit: "expression_bytes_max",
+            value: text.len(),
+            maximum: limits::EXPRESSION_BYTES_MAX,
+            unit: "bytes",
+        });
+    }
+    Ok(())
 }
 
 fn check_size(root: &IdedExpr) -> Result<(), ExpressionError> {

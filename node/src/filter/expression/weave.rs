@@ -127,7 +127,7 @@ impl Weaver {
         }
         let (operand, of) = self.expr(*operand)?;
         if !of.may_be(StaticType::Map) {
-            return Err(self.invalid(id, format!("asks for the field {field} of a {of}")));
+            return Err(self.invalid(id, format!("asks for the field {field} of {of}")));
         }
         let gives = if test { StaticType::Bool } else { StaticType::Dyn };
         Ok((Expr::Select(SelectExpr { operand: Box::new(operand), field, test }), gives))
@@ -183,7 +183,7 @@ impl Weaver {
         if gives.may_be(StaticType::Bool) {
             Ok(expr)
         } else {
-            Err(self.invalid(id, format!("takes a {gives} for a condition")))
+            Err(self.invalid(id, format!("takes {gives} for a condition")))
         }
     }
 
@@ -205,7 +205,7 @@ impl Weaver {
             _ => false,
         };
         if !fits {
-            return Err(self.invalid(id, format!("looks up a {by} in a {of}")));
+            return Err(self.invalid(id, format!("looks up {by} in {of}")));
         }
         let key = if exempt(&key, by) { key } else { paying(KEY, vec![key]) };
         Ok((operator(operators::INDEX.to_owned(), vec![container, key]), StaticType::Dyn))
@@ -318,7 +318,7 @@ impl Weaver {
         let range_id = looped.iter_range.id;
         let (range, of) = self.expr(looped.iter_range)?;
         if !of.may_be(StaticType::List) && !of.may_be(StaticType::Map) {
-            return Err(self.invalid(range_id, format!("loops over a {of}")));
+            return Err(self.invalid(range_id, format!("loops over {of}")));
         }
         let (accu_init, accumulates) = self.expr(looped.accu_init)?;
         let outer_scopes = self.scopes.len();

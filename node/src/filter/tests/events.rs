@@ -60,4 +60,3 @@ impl Given<'_> {
         Given { data, ..Given::default() }.event()
     }
 }
-

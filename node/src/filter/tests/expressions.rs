@@ -91,7 +91,7 @@ fn what_cannot_be_evaluated_does_not_hold() {
             "event.data.text + 1 == 2",
             "event.data.number.nothing == 1",
             "event.data.list[5] == 1",
-            "event.data.list[0.5] == 1",
+            "event.data.list[dyn(0.5)] == 1",
             "event.data[event.data] == 1",
             "event.data.number / 0 == 1",
             "9223372036854775807 + event.data.number > 0",
@@ -244,9 +244,10 @@ fn what_cannot_be_is_refused_with_its_byte() {
         ("event.version.all(x, true)", 5),
         ("event.version[0] == 1", 13),
         ("event.tags['a'] == 1", 10),
+        ("event.tags[0.5] == 'a'", 10),
         ("1 in 2", 2),
         ("size(1) == 1", 0),
-        ("event.tags.exists(t, 1)", 17),
+        ("event.tags.exists(t, 1)", 21),
         ("event.version.startsWith('a')", 14),
         // Regular expressions.
         ("event.stream_id.matches('(')", 24),
@@ -308,8 +309,8 @@ fn expressions_at_their_limits_compile_and_run_on_a_small_stack() {
             assert_eq!(holds(expression, &event), Some(true), "{expression}");
         }
     };
-    // Half of what a thread has by default.
-    std::thread::Builder::new().stack_size(1 << 20).spawn(run).unwrap().join().unwrap();
+    // A quarter of what a thread has by default.
+    std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap();
 }
 
 #[test]
@@ -326,7 +327,8 @@ fn going_over_the_largest_data_a_few_times_is_within_the_budget() {
 #[test]
 fn what_costs_too_much_says_so() {
     let numbers = "1,".repeat(20_000);
-    let event = Given::data(&format!("{{\"l\": [{numbers} 1], \"t\": \"{}\"}}", "a".repeat(20_000)));
+    let event =
+        Given::data(&format!("{{\"l\": [{numbers} 1], \"t\": \"{}\"}}", "a".repeat(20_000)));
     let doubled = "['aaaaaaaa']".to_owned() + &".map(a, a + a)".repeat(40) + "[0] == ''";
     let nested = "[1]".to_owned() + &".map(a, [a, a])".repeat(40) + "[0] == []";
     let in_maps = "[1]".to_owned() + &".map(a, {'a': a, 'b': a})".repeat(40) + "[0] == {}";
@@ -360,12 +362,75 @@ fn what_costs_too_much_says_so() {
 /// Pieces that expressions are made of, put together with and without sense.
 fn pieces() -> impl Strategy<Value = String> {
     let piece = prop::sample::select(vec![
-        "event.data", "event.version", "event.tags", "event.data.a", "event.data.l", "event", ".a", "[0]", "['a']",
-        "1", "-1", "2u", "1.5", "'a'", "b'\\xff'", "null", "true", "[", "]", "(", ")", "{", "}", ":", ",", "?", "+",
-        "-", "*", "/", "%", "==", "!=", "<", ">=", " in ", "&&", "||", "!", ".all(x,", ".exists(x,", ".map(x,",
-        ".filter(x,", "x", "size(", ".size()", "has(", "int(", "timestamp(", "duration(", "'1s'",
-        ".matches('a+')", ".contains('a')", "math.greatest(", "string(", "é", "@", "\\", "'", "\n", " ", "9223372036854775807",
-        "timestamp(253402300799)", ".getFullYear()", ".substring(0,", ".charAt(", "type(", "dyn(", "uint(",
+        "event.data",
+        "event.version",
+        "event.tags",
+        "event.data.a",
+        "event.data.l",
+        "event",
+        ".a",
+        "[0]",
+        "['a']",
+        "1",
+        "-1",
+        "2u",
+        "1.5",
+        "'a'",
+        "b'\\xff'",
+        "null",
+        "true",
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        ":",
+        ",",
+        "?",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "==",
+        "!=",
+        "<",
+        ">=",
+        " in ",
+        "&&",
+        "||",
+        "!",
+        ".all(x,",
+        ".exists(x,",
+        ".map(x,",
+        ".filter(x,",
+        "x",
+        "size(",
+        ".size()",
+        "has(",
+        "int(",
+        "timestamp(",
+        "duration(",
+        "'1s'",
+        ".matches('a+')",
+        ".contains('a')",
+        "math.greatest(",
+        "string(",
+        "é",
+        "@",
+        "\\",
+        "'",
+        "\n",
+        " ",
+        "9223372036854775807",
+        "timestamp(253402300799)",
+        ".getFullYear()",
+        ".substring(0,",
+        ".charAt(",
+        "type(",
+        "dyn(",
+        "uint(",
     ]);
     prop::collection::vec(piece, 0..25).prop_map(|pieces| pieces.concat())
 }
@@ -373,9 +438,31 @@ fn pieces() -> impl Strategy<Value = String> {
 /// Expressions that compile, of a few kinds that nest in each other.
 fn sensible() -> impl Strategy<Value = String> {
     let leaf = prop::sample::select(vec![
-        "event.data", "event.data.a", "event.data.l", "event.data.t", "event.version", "event.tags", "event.stream_id",
-        "1", "0", "-7", "2u", "0.5", "'a'", "''", "b'a'", "null", "true", "[]", "{}", "9223372036854775807",
-        "dyn('a')", "timestamp(0)", "duration('1h')", "double('NaN')", "dyn(timestamp(253402300799))",
+        "event.data",
+        "event.data.a",
+        "event.data.l",
+        "event.data.t",
+        "event.version",
+        "event.tags",
+        "event.stream_id",
+        "1",
+        "0",
+        "-7",
+        "2u",
+        "0.5",
+        "'a'",
+        "''",
+        "b'a'",
+        "null",
+        "true",
+        "[]",
+        "{}",
+        "9223372036854775807",
+        "dyn('a')",
+        "timestamp(0)",
+        "duration('1h')",
+        "double('NaN')",
+        "dyn(timestamp(253402300799))",
     ])
     .prop_map(str::to_owned);
     leaf.prop_recursive(5, 40, 3, |inner| {
@@ -384,12 +471,36 @@ fn sensible() -> impl Strategy<Value = String> {
             "+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", " in ", "&&", "||",
         ]);
         let function = prop::sample::select(vec![
-            "size", "string", "int", "uint", "double", "bool", "bytes", "timestamp", "duration", "type", "math.abs",
-            "math.sqrt", "math.round", "math.greatest", "!", "-",
+            "size",
+            "string",
+            "int",
+            "uint",
+            "double",
+            "bool",
+            "bytes",
+            "timestamp",
+            "duration",
+            "type",
+            "math.abs",
+            "math.sqrt",
+            "math.round",
+            "math.greatest",
+            "!",
+            "-",
         ]);
         let method = prop::sample::select(vec![
-            ".all(x, {})", ".exists(x, {})", ".map(x, {})", ".filter(x, {})", ".exists_one(x, {})", ".map(x, [x, x] + [{}])",
-            ".contains({})", ".startsWith({})", ".charAt({})", ".substring({})", "[{}]", ".map(x, x + {})",
+            ".all(x, {})",
+            ".exists(x, {})",
+            ".map(x, {})",
+            ".filter(x, {})",
+            ".exists_one(x, {})",
+            ".map(x, [x, x] + [{}])",
+            ".contains({})",
+            ".startsWith({})",
+            ".charAt({})",
+            ".substring({})",
+            "[{}]",
+            ".map(x, x + {})",
         ]);
         prop_oneof![
             (two.clone(), operator)
@@ -402,7 +513,8 @@ fn sensible() -> impl Strategy<Value = String> {
     })
 }
 
-const ANYTHING: &str = r#"{"a": [1, "a", {"a": 1.5}], "l": [3, 1, 2, -9223372036854775808], "t": "aé🦀", "b": true}"#;
+const ANYTHING: &str =
+    r#"{"a": [1, "a", {"a": 1.5}], "l": [3, 1, 2, -9223372036854775808], "t": "aé🦀", "b": true}"#;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
