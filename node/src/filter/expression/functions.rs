@@ -101,6 +101,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
     global("math.@min", &[NUMBER, NUMBER], Dyn),
 ];
 
+/// Every function as it is called in the text of an expression.
+#[cfg(test)]
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| as_written(function.name))
+}
+
+/// The name by which a function is called in the text of an expression.
+pub(super) fn as_written(name: &str) -> &str {
+    match name {
+        "math.@max" => "math.greatest",
+        "math.@min" => "math.least",
+        other => other,
+    }
+}
+
 /// The namespace whose functions are called as if on a variable.
 pub(super) const NAMESPACE: &str = "math";
 

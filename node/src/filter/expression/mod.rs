@@ -24,6 +24,8 @@ use cel::{Context, Value};
 
 use environment::{ENVIRONMENT, RegexValue};
 pub use error::{ExpressionError, OverBudget};
+#[cfg(test)]
+pub use functions::names as function_names;
 use meter::Meter;
 use parse::Parsed;
 pub use types::StaticType;

@@ -105,12 +105,8 @@ impl fmt::Debug for EventValues<'_> {
 fn borrowed<'b, 'a>(
     cell: &'b OnceLock<Box<dyn Val + 'a>>,
     make: impl FnOnce() -> Box<dyn Val + 'a>,
-) -> CowVal<'b, 'b>
-where
-    'a: 'b,
-{
-    let value: &'b (dyn Val + 'b) = cell.get_or_init(make).as_ref();
-    CowVal::Borrowed(value)
+) -> CowVal<'b, 'b> {
+    CowVal::Borrowed(cell.get_or_init(make).as_ref())
 }
 
 fn content<'a>(bytes: &'a [u8], content_type: &str) -> Box<dyn Val + 'a> {
@@ -124,7 +120,7 @@ fn tags<'a>(view: &EventView<'a>) -> Box<dyn Val + 'a> {
     Box::new(CelList::from(tags))
 }
 
-fn text<'a>(text: &'a str) -> CowVal<'a, 'a> {
+fn text(text: &str) -> CowVal<'_, '_> {
     CowVal::owned(CelString::from(text))
 }
 

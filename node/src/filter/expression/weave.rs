@@ -255,17 +255,19 @@ impl Weaver {
         for arg in args {
             typed.push(self.expr(arg)?);
         }
-        let given: Vec<StaticType> = typed.iter().map(|&(_, gives)| gives).collect();
-        let function = functions::find(name, member, &given).map_err(|error| {
-            let shown = name.rsplit('.').next().unwrap_or(name);
+        let argument_types: Vec<StaticType> = typed.iter().map(|&(_, gives)| gives).collect();
+        let function = functions::find(name, member, &argument_types).map_err(|error| {
+            let written = functions::as_written(name);
             let reason = match error {
-                NoFunction::Unknown => format!("calls {name}, which is not there"),
+                NoFunction::Unknown => format!("calls {written}, which is not there"),
                 NoFunction::Mismatched => {
-                    let given: Vec<&str> = given.iter().map(|gives| gives.as_str()).collect();
-                    format!("calls {name} with {}", given.join(", "))
+                    let names: Vec<&str> =
+                        argument_types.iter().map(|argument| argument.as_str()).collect();
+                    format!("calls {written} with {}", names.join(", "))
                 }
             };
-            ExpressionError::invalid(self.parsed.name_offset(id, shown), reason)
+            let last_part = written.rsplit('.').next().unwrap_or(written);
+            ExpressionError::invalid(self.parsed.name_offset(id, last_part), reason)
         })?;
         let gives = function.result;
         if function.name == MATCHES {
@@ -329,9 +331,9 @@ impl Weaver {
         let (result, gives) = self.expr(looped.result)?;
         self.scopes.truncate(outer_scopes);
 
-        let steps = tree::size(&loop_cond).nodes + tree::size(&loop_step).nodes;
-        let steps =
-            IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Int((steps as i64).into())) };
+        let nodes = tree::size(&loop_cond).nodes + tree::size(&loop_step).nodes;
+        let steps = i64::try_from(nodes).unwrap_or(i64::MAX);
+        let steps = IdedExpr { id: 0, expr: Expr::Literal(LiteralValue::Int(steps.into())) };
         let woven = ComprehensionExpr {
             iter_range: paying(RANGE, vec![steps, range]),
             accu_init,

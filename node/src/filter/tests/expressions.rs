@@ -285,7 +285,7 @@ fn expressions_that_are_too_large_are_refused_with_the_limit() {
         ("event.data".to_owned() + &".a".repeat(2_000), "expression_depth_max"),
         ("1".to_owned() + &"+1".repeat(2_000), "expression_depth_max"),
         (format!("1 in [{}1]", "1,".repeat(1_500)), "expression_nodes_max"),
-        (vec!["'a'.matches('a')"; 9].join("&&"), "expression_regexes_max"),
+        (["'a'.matches('a')"; 9].join("&&"), "expression_regexes_max"),
     ] {
         match check_expression(&expression) {
             Err(ExpressionError::LimitExceeded { limit, value, maximum, .. }) => {
@@ -299,7 +299,7 @@ fn expressions_that_are_too_large_are_refused_with_the_limit() {
 
 #[test]
 fn expressions_at_their_limits_compile_and_run_on_a_small_stack() {
-    let chained = vec!["event.data.a"; 60].join("+") + " == 60";
+    let chained = ["event.data.a"; 60].join("+") + " == 60";
     let nested = "(".repeat(31) + "event.data.a == 1" + &")".repeat(31);
     let loops = "event.data.l.all(a,".repeat(14) + "a == 1" + &")".repeat(14);
     let lists = "[".repeat(28) + "event.data.a" + &"]".repeat(28) + " != []";
@@ -545,4 +545,11 @@ proptest! {
             prop_assert_eq!(first, second, "evaluating is deterministic");
         }
     }
+}
+
+#[test]
+fn greatest_is_called_by_its_name() {
+    let error = check_expression("math.greatest(event.tags, event.stream_id) == 1").unwrap_err();
+    let ExpressionError::Invalid { offset: 5, reason } = &error else { panic!("{error:?}") };
+    assert_eq!(reason, "calls math.greatest with list, string");
 }

@@ -3,6 +3,7 @@
 mod errors;
 mod events;
 mod expressions;
+mod page;
 mod terms;
 
 pub(super) use events::Given;
