@@ -24,7 +24,7 @@ mod tests;
 
 pub use compiled::Filter;
 pub use error::{FilterError, FilterErrorKind};
-pub use expression::{Checked, ExpressionError, check_expression};
+pub use expression::{Checked, ExpressionError, StaticType, check_expression};
 pub use query::query_items;
 pub use select::{QueryItem, Select, SelectError};
 pub use stream_names::StreamNameFilter;

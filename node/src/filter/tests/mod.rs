@@ -1,5 +1,8 @@
 //! Filters asked about events. What patterns, partitions and expressions mean in detail is tested beside them.
 
+mod any_expression;
+mod asked;
+mod budget;
 mod errors;
 mod events;
 mod expressions;

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::Given;
+use super::asked::check;
 use crate::filter::check_expression;
-use crate::filter::expression::{EventValues, Expression, function_names};
+use crate::filter::expression::{Expression, function_names};
 use crate::filter::partition::Partition;
 use crate::{engine::RecordedEvent, limits};
 
@@ -46,21 +47,9 @@ fn event() -> RecordedEvent {
     event
 }
 
-fn holds(expression: &str, event: &RecordedEvent) -> bool {
-    let compiled = Expression::compile(expression)
-        .unwrap_or_else(|error| panic!("{expression} compiles: {error}"));
-    compiled.holds(&EventValues::new(event, &event.event())).unwrap()
-}
-
 #[test]
 fn the_expressions_of_the_page_do_what_it_says() {
-    let event = event();
-    for expression in blocks("cel") {
-        assert!(holds(expression, &event), "{expression} holds");
-    }
-    for expression in blocks("cel fails") {
-        assert!(!holds(expression, &event), "{expression} does not hold");
-    }
+    check(&event(), &blocks("cel"), &blocks("cel fails"));
     for expression in blocks("cel refused") {
         assert!(Expression::compile(expression).is_err(), "{expression} is refused");
     }
