@@ -39,6 +39,22 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 320;
 /// Longest volume id that a node id is given out for, in bytes. They stay in the state for ever.
 pub const VOLUME_ID_BYTES_MAX: usize = 256;
 
+/// Most items of a query: each is a walk of its own over the indexes.
+pub const QUERY_ITEMS_MAX: usize = 100;
+
+/// Most types of a query item.
+pub const QUERY_ITEM_TYPES_MAX: usize = 64;
+
+/// Most tags of a query item: as many as an event can have.
+pub const QUERY_ITEM_TAGS_MAX: usize = TAGS_MAX;
+
+/// Most types and tags over all items of a query: apply has to look up every one of them in every run.
+pub const QUERY_TERMS_MAX: usize = 1_024;
+
+/// Largest encoded append condition: each type and tag with the length in front, and what stands around them.
+pub const CONDITION_BYTES_MAX: usize =
+    QUERY_TERMS_MAX * (EVENT_TYPE_BYTES_MAX + 2) + QUERY_ITEMS_MAX * 4 + 16;
+
 const _: () = {
     assert!(EVENT_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_STREAMS_MAX <= APPEND_EVENTS_MAX);
@@ -56,8 +72,10 @@ const _: () = {
 
 // ---- Commands: what the log carries ----
 
-/// Largest encoded command: the largest append, with the few bytes in front of each of its records.
-pub const COMMAND_BYTES_MAX: usize = APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1);
+/// Largest encoded command: the largest append, with the few bytes in front of each of its records, and its
+/// condition.
+pub const COMMAND_BYTES_MAX: usize =
+    APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1) + CONDITION_BYTES_MAX;
 
 /// Bytes in front of the commands of a group, and in front of each command.
 pub const GROUP_HEADER_BYTES: usize = 1 + 4 + 8 + 4;
