@@ -7,6 +7,7 @@ pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod engine;
+pub mod environment;
 pub mod event;
 pub mod formation;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub mod log;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod offload;
 pub mod raft;
 pub mod serve;
 pub mod service;
