@@ -90,8 +90,19 @@ pub const READ_PAGE_EVENTS_MAX: usize = 1_000;
 /// Bytes of events after which a page ends. A page holds at least one event, so it may be larger by one.
 pub const READ_PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Records that one page of a read may pass over because they are excluded, before it hands back what it has.
-pub const READ_PAGE_RECORDS_SKIPPED_MAX: usize = 10_000;
+/// Records and index entries that one call of a read looks at, before it hands back what it has: excluded events
+/// must not keep a caller waiting for long.
+pub const READ_PAGE_WORK_MAX: usize = 10_000;
+
+/// Records that a read takes in one look at a layer. The active overlay is read under the engine's lock, for which
+/// apply waits: this is well under a millisecond.
+pub const READ_BATCH_RECORDS_MAX: usize = 256;
+
+/// Bytes of records after which such a look ends.
+pub const READ_BATCH_BYTES_MAX: usize = 2 * READ_PAGE_BYTES_MAX;
+
+/// Records and index entries that are looked at in it.
+pub const READ_BATCH_WORK_MAX: usize = 1_000;
 
 /// Looks at the store that may read files at once. A disk is kept busy by fewer; each holds a thread, and what
 /// waits holds none.
@@ -102,6 +113,14 @@ pub const READ_PAGES_AHEAD_MAX: usize = 2;
 
 /// Most streams on a page of a listing, and the default.
 pub const LIST_PAGE_STREAMS_MAX: usize = 1_000;
+
+/// Most names that are looked at for a page of a listing.
+pub const LIST_PAGE_NAMES_MAX: usize = 2_000;
+
+/// Most notices that are looked at for a page of them.
+pub const NOTICES_PAGE_MAX: usize = 1_000;
+
+const _: () = assert!(LIST_PAGE_NAMES_MAX > LIST_PAGE_STREAMS_MAX);
 
 // ---- Client connections ----
 

@@ -41,6 +41,11 @@ impl<'a> Candidates<'a> {
         Self { layer, direction, items, seeks: 0 }
     }
 
+    /// How many look-ups were made so far.
+    pub const fn seeks(&self) -> usize {
+        self.seeks
+    }
+
     /// Finds the next candidate, unless that takes more than `seeks_max` look-ups since the walk began.
     pub fn next(&mut self, seeks_max: usize) -> Result<Step, ReadError> {
         let direction = self.direction;

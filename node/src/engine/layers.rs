@@ -58,6 +58,11 @@ impl Layers {
         self.ascending().rev()
     }
 
+    /// The position behind the last layer's; `None`: there is none.
+    pub fn end(&self) -> Option<u64> {
+        self.newest_first().next().map(|layer| layer.positions().end)
+    }
+
     /// The layer to read at a position in a direction; `None`: there is none that way.
     pub fn at(&self, position: u64, direction: Direction) -> Option<&dyn Layer> {
         match direction {

@@ -17,6 +17,9 @@ const TYPE_DELETED: &str = "$StreamDeleted";
 const TYPE_TOMBSTONED: &str = "$StreamTombstoned";
 const TYPE_TRUNCATED: &str = "$StreamTruncated";
 
+/// The types of life-cycle events.
+pub(super) const NOTICE_TYPES: [&str; 3] = [TYPE_DELETED, TYPE_TOMBSTONED, TYPE_TRUNCATED];
+
 /// The namespace of the ids of life-cycle events: UUIDv5 of the position that the event takes.
 const NOTICE_IDS: Uuid = Uuid::from_u128(0x9d0f_3c5b_6a0e_4a58_8d0a_5b6f_7e2c_4401);
 

@@ -4,14 +4,14 @@
 //! Hash maps here are looked up, and sorted before anything is made of their contents, so that their random
 //! order cannot reach a result.
 
-mod index;
 mod layer;
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::head::Head;
-use crate::event::{EventView, StoredRecord};
+use crate::event::{EventView, StoredRecord, is_system_stream};
 
 /// Memory per event, record, stream, index key and index entry besides the group's own bytes. Hash maps and
 /// vectors may just have doubled, and every allocation has a few bytes of its own: an estimate for
@@ -152,6 +152,19 @@ impl Overlay {
     /// The head of a stream that was changed here.
     pub(super) fn head_here(&self, stream_id: &str) -> Option<&Head> {
         self.streams.get(stream_id).map(|stream| &stream.head)
+    }
+
+    /// Heads of streams that were changed here, in the order of their names' bytes, from `name` on.
+    pub(super) fn heads_from(
+        &self,
+        name: &str,
+        include_system: bool,
+        heads_max: usize,
+    ) -> Vec<(String, Head)> {
+        let names = self.names.range::<str, _>((Bound::Included(name), Bound::Unbounded));
+        let own = |name: &&Arc<str>| include_system || !is_system_stream(name);
+        let heads = names.filter(own).filter_map(|name| Some((name, self.head_here(name)?)));
+        heads.take(heads_max).map(|(name, head)| (name.to_string(), *head)).collect()
     }
 
     fn index_event(&mut self, place: u32, index: u32, event: &EventView<'_>) {

@@ -33,6 +33,11 @@ impl StoredRecord {
         self.first_version + self.events_len() - 1
     }
 
+    /// Whether the version is one of the record's, removed or not.
+    pub fn has_version(&self, version: u64) -> bool {
+        (self.first_version..=self.last_version()).contains(&version)
+    }
+
     /// Where the event with this number (removed ones counted, from 0) lies; `None`: it is not there any more,
     /// or never was.
     pub fn span(&self, index: u32) -> Option<EventSpan> {

@@ -8,7 +8,7 @@ use crate::engine::page::{Direction, RecordedEvent};
 use crate::engine::query::QueryItem;
 use crate::engine::removals::Removals;
 use crate::event::StoredRecord;
-use crate::limits::{READ_BATCH_BYTES_MAX, READ_BATCH_PASSED_MAX, READ_BATCH_SEEKS_MAX};
+use crate::limits::{READ_BATCH_BYTES_MAX, READ_BATCH_WORK_MAX};
 
 /// Which records of the store are wanted, and from where on.
 #[derive(Debug, Clone, Copy)]
@@ -24,14 +24,29 @@ pub(super) struct Walk<'a> {
     pub records_max: usize,
 }
 
+impl Walk<'_> {
+    /// Whether the position lies before the walk's end.
+    const fn reaches(&self, position: u64) -> bool {
+        !self.direction.before(self.to, position)
+    }
+
+    /// Whether an event of the record may lie before the walk's end.
+    fn reaches_record(&self, stored: &StoredRecord) -> bool {
+        match self.direction {
+            Direction::Forward => stored.first_position <= self.to,
+            Direction::Backward => stored.end_position() > self.to,
+        }
+    }
+}
+
 /// Some records in the order of the read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub records: Vec<Readable>,
     /// The version or position to go on at; `None`: there is nothing more that way.
     pub next: Option<u64>,
-    /// How many records were looked at.
-    pub looked_at: usize,
+    /// How many records and index entries were looked at.
+    pub work: usize,
     bytes: usize,
 }
 
@@ -66,7 +81,7 @@ impl Batch {
     pub fn full(&self, records_max: usize) -> bool {
         self.records.len() >= records_max.max(1)
             || self.bytes >= READ_BATCH_BYTES_MAX
-            || self.looked_at >= READ_BATCH_PASSED_MAX
+            || self.work >= READ_BATCH_WORK_MAX
     }
 }
 
@@ -89,7 +104,7 @@ fn gather_every(
 ) -> Result<Batch, ReadError> {
     let mut batch = Batch::default();
     let mut at = Some(walk.from);
-    while let Some(position) = at.filter(|&at| !walk.direction.before(walk.to, at)) {
+    while let Some(position) = at.filter(|&at| walk.reaches(at)) {
         if batch.full(walk.records_max) {
             batch.next = Some(position);
             return Ok(batch);
@@ -106,6 +121,7 @@ fn gather_every(
             Direction::Forward => Some(stored.end_position()),
             Direction::Backward => stored.first_position.checked_sub(1),
         };
+        batch.work += 1;
         consider(&mut batch, removals, walk, stored);
     }
     Ok(batch)
@@ -129,34 +145,38 @@ fn gather_candidates(
     };
     let mut candidates = Candidates::new(layer, items, walk.direction, first.first_position);
     loop {
-        match candidates.next(READ_BATCH_SEEKS_MAX)? {
+        batch.work += 1;
+        match candidates.next(READ_BATCH_WORK_MAX)? {
             Step::Exhausted => {
+                batch.work += candidates.seeks();
                 batch.next = beyond(layer, walk);
                 return Ok(batch);
             }
             Step::Paused(position) => {
-                batch.next = within(walk, position);
+                batch.work += candidates.seeks();
+                batch.next = walk.reaches(position).then_some(position);
                 return Ok(batch);
             }
-            Step::At(position) => {
-                let next = within(walk, position);
-                if next.is_none() || batch.full(walk.records_max) {
-                    batch.next = next;
-                    return Ok(batch);
-                }
-                match record_at(layer, position)? {
-                    Some(stored) => consider(&mut batch, removals, walk, stored),
-                    // Reclaimed since; the posting stays until its run is merged, or for ever.
-                    None => batch.looked_at += 1,
-                }
+            Step::At(position) if batch.full(walk.records_max) => {
+                batch.work += candidates.seeks();
+                batch.next = walk.reaches(position).then_some(position);
+                return Ok(batch);
             }
+            // A record that begins before the end of a backward walk may reach into it.
+            Step::At(position) => match record_at(layer, position)? {
+                Some(stored) if walk.reaches_record(&stored) => {
+                    consider(&mut batch, removals, walk, stored);
+                }
+                Some(_) => return Ok(batch),
+                // Reclaimed since; the posting stays for as long as its run.
+                None => {}
+            },
         }
     }
 }
 
 /// Takes the record unless nothing of it may be shown.
 fn consider(batch: &mut Batch, removals: &Removals, walk: &Walk<'_>, stored: StoredRecord) {
-    batch.looked_at += 1;
     if stored.record.is_system() && !walk.include_system {
         return;
     }
@@ -172,11 +192,5 @@ fn beyond(layer: &dyn Layer, walk: &Walk<'_>) -> Option<u64> {
         Direction::Forward => Some(positions.end),
         Direction::Backward => positions.start.checked_sub(1),
     };
-    next.filter(|&next| within(walk, next).is_some())
-}
-
-/// The position, unless the walk ends before it. A record that begins before the walk's backward end may still
-/// hold events that belong to it.
-fn within(walk: &Walk<'_>, position: u64) -> Option<u64> {
-    (!walk.direction.before(walk.to, position)).then_some(position)
+    next.filter(|&next| walk.reaches(next))
 }
