@@ -51,9 +51,8 @@ pub(super) fn decide(
         heads.push(engine.head(append.record.stream_id())?);
     }
     let streams = || appends.iter().zip(&heads);
-    let tombstoned = |head: &Option<Head>| {
-        head.is_some_and(|head| head.status == StreamStatus::Tombstoned)
-    };
+    let tombstoned =
+        |head: &Option<Head>| head.is_some_and(|head| head.status == StreamStatus::Tombstoned);
     if let Some((append, _)) = streams().find(|(_, head)| tombstoned(head)) {
         let stream_id = append.record.stream_id().to_owned();
         return Ok(Refusal::StreamTombstoned { stream_id }.into());
@@ -104,9 +103,8 @@ fn id_twice(appends: &[StreamAppend]) -> Option<[u8; 16]> {
 /// A name with a control character would make index keys ambiguous. The service refuses them with a better
 /// sentence; this keeps a mistake there out of the files.
 fn invalid_name(record: &RecordView) -> Option<Refusal> {
-    let refused = |name: &str| {
-        has_control(name).then(|| Refusal::InvalidName { name: name.to_owned() })
-    };
+    let refused =
+        |name: &str| has_control(name).then(|| Refusal::InvalidName { name: name.to_owned() });
     refused(record.stream_id()).or_else(|| {
         record.events().find_map(|event| {
             let references = [event.causation_id, event.correlation_id];

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::Engine;
 use super::append::{self, Decision};
 use super::command::{Command, StreamAppend};
 use super::error::{ApplyError, ReadError};
@@ -10,7 +11,6 @@ use super::head::{Head, StreamStatus};
 use super::layer::record_at;
 use super::outcome::{Appended, Outcome};
 use super::sealing::LogPosition;
-use super::{Engine, Layer};
 use crate::event::{RecordView, StoredRecord};
 
 impl Engine {

@@ -104,8 +104,7 @@ impl<'a> ItemCursor<'a> {
             let mut nearest: Option<u64> = None;
             for term in &mut self.types {
                 let Some(found) = term.seek(layer, direction, from, seeks)? else { continue };
-                nearest =
-                    Some(nearest.map_or(found, |nearest| direction.nearer(nearest, found)));
+                nearest = Some(nearest.map_or(found, |nearest| direction.nearer(nearest, found)));
             }
             at = nearest;
         }

@@ -1,12 +1,12 @@
 //! The decision on an append's condition: the first event that matches its query. Part of apply, so it asks
 //! the heads of streams what is removed, and never what this node happens to keep.
 
+use super::Engine;
 use super::candidates::{Candidates, Step};
 use super::error::ReadError;
 use super::layer::{Layer, record_at};
 use super::page::{Direction, RecordedEvent};
 use super::query::AppendCondition;
-use super::Engine;
 
 /// The position of the first readable event that matches, of those that count.
 pub(super) fn first_match(

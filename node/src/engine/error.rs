@@ -14,8 +14,8 @@ pub enum ReadError {
     #[error("the head of stream {stream_id:?} is malformed: {source}")]
     Head { stream_id: String, source: Malformed },
     /// The read's filter cannot judge an event.
-    #[error("the event at position {position}: {source}")]
-    Select { position: u64, source: SelectError },
+    #[error(transparent)]
+    Select(#[from] SelectError),
 }
 
 impl ReadError {

@@ -1,6 +1,7 @@
 //! The life of streams: deletion, tombstones, truncation. Each takes effect in the stream's head, and is told
 //! by an event in `$streams`.
 
+use super::Engine;
 use super::append::has_control;
 use super::error::ReadError;
 use super::expectation::Expectation;
@@ -9,7 +10,6 @@ use super::notice::{NOTICES_STREAM, StreamChange, notice_record};
 use super::outcome::{Outcome, Removed};
 use super::refusal::Refusal;
 use super::removals::Removal;
-use super::Engine;
 
 impl Engine {
     /// A stream that is deleted already stays as it is, and the answer is the first one's.

@@ -56,8 +56,8 @@ pub use refusal::Refusal;
 pub use removals::{Removal, Removals};
 pub use sealing::{LogPosition, Sealing};
 pub use select::{Select, SelectError};
-use small_state::SmallState;
 pub use small_state::CorruptState;
+use small_state::SmallState;
 
 /// The engine as it is shared: apply writes, reads take bounded pages through a [`StateReader`].
 pub type SharedEngine = Arc<RwLock<Engine>>;

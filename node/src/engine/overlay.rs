@@ -139,11 +139,6 @@ impl Overlay {
         &self.records
     }
 
-    /// The position of the first record, or of the next one while there is none.
-    pub(super) const fn start(&self) -> u64 {
-        self.start
-    }
-
     /// The position behind the last record.
     fn end(&self) -> u64 {
         self.records.last().map_or(self.start, StoredRecord::end_position)

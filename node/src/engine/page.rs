@@ -50,7 +50,8 @@ pub struct RecordedEvent {
 
 impl RecordedEvent {
     /// The event at a span of the record; `index` is its number in the record, with the removed ones counted.
-    pub(super) fn new(stored: &StoredRecord, index: u64, span: EventSpan) -> Self {
+    pub(crate) fn new(stored: &StoredRecord, index: u32, span: EventSpan) -> Self {
+        let index = u64::from(index);
         Self {
             record: stored.record.clone(),
             span,
@@ -62,7 +63,7 @@ impl RecordedEvent {
 
     /// The events of a record that are still there, in order.
     pub(super) fn of(stored: &StoredRecord) -> impl Iterator<Item = Self> + '_ {
-        (u64::from(stored.removed)..)
+        (stored.removed..)
             .zip(stored.record.spans())
             .map(|(index, span)| Self::new(stored, index, span))
     }
@@ -116,6 +117,14 @@ pub struct StreamSummary {
     pub first_epoch_us: u64,
     /// The last event's time; 0 when there never was one.
     pub last_epoch_us: u64,
+}
+
+impl StreamSummary {
+    /// Whether the stream has had an event and is neither deleted nor tombstoned. One that was truncated to
+    /// nothing exists.
+    pub const fn exists(&self) -> bool {
+        matches!(self.status, StreamStatus::Live) && self.last_version.is_some()
+    }
 }
 
 /// Some streams in the order of their names' bytes, and where to go on.

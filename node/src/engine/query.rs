@@ -6,9 +6,7 @@ use bytes::BufMut;
 use super::command::CorruptCommand;
 use crate::event::EventView;
 use crate::event::codec::{Malformed, Reader, prefixed_len, put_prefixed, put_varint, varint_len};
-use crate::limits::{
-    QUERY_ITEM_TAGS_MAX, QUERY_ITEM_TYPES_MAX, QUERY_ITEMS_MAX, QUERY_TERMS_MAX,
-};
+use crate::limits::{QUERY_ITEM_TAGS_MAX, QUERY_ITEM_TYPES_MAX, QUERY_ITEMS_MAX, QUERY_TERMS_MAX};
 
 /// Events that match any of the items.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

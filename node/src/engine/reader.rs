@@ -46,6 +46,18 @@ pub enum StreamState {
     Tombstoned(StreamSummary),
 }
 
+impl StreamState {
+    /// What is known of the stream; `None`: its name was never used.
+    pub const fn summary(&self) -> Option<&StreamSummary> {
+        match self {
+            Self::Unknown => None,
+            Self::Live(summary) | Self::Deleted(summary) | Self::Tombstoned(summary) => {
+                Some(summary)
+            }
+        }
+    }
+}
+
 /// The layers that do not change, as they were when they were looked at, and the removals to go with them.
 #[derive(Debug)]
 struct View {
@@ -147,5 +159,5 @@ fn event_in(
     let version = stored.first_version + u64::from(place.index);
     let readable = removals.first_readable(&stored).is_some_and(|first| first <= version);
     let span = stored.span(place.index).filter(|_| readable);
-    Ok(Some(span.map(|span| RecordedEvent::new(&stored, u64::from(place.index), span))))
+    Ok(Some(span.map(|span| RecordedEvent::new(&stored, place.index, span))))
 }

@@ -21,7 +21,9 @@ pub enum Refusal {
     #[error("stream {stream_id:?} is deleted")]
     StreamDeleted { stream_id: String },
     /// A stream cannot begin behind the version that its next event takes.
-    #[error("stream {stream_id:?} cannot begin at {before_version}: its next version is {next_version}")]
+    #[error(
+        "stream {stream_id:?} cannot begin at {before_version}: its next version is {next_version}"
+    )]
     TruncateBeyondEnd { stream_id: String, before_version: u64, next_version: u64 },
     /// `position` is the first that matched.
     #[error("the event at position {position} matches the append's condition")]

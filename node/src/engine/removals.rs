@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::{Bytes, BytesMut};
 use parking_lot::RwLock;
 
-use crate::event::codec::{Malformed, Reader, put_prefixed, put_varint};
 use crate::event::StoredRecord;
+use crate::event::codec::{Malformed, Reader, put_prefixed, put_varint};
 
 /// First readable versions by stream. Shared between the engine, which adds, and reads.
 #[derive(Debug, Default)]

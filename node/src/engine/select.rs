@@ -1,10 +1,12 @@
 //! Which events a read wants, as far as the engine has to know.
 
+use std::fmt::Debug;
+
 use super::page::RecordedEvent;
 use super::query::QueryItem;
 
 /// Chooses events. Implemented by the filters of reads.
-pub trait Select: Send + Sync {
+pub trait Select: Debug + Send + Sync {
     /// Items such that every event chosen matches at least one of them: the engine then looks only at what the
     /// indexes have for them. `None`: nothing can be said, every event has to be looked at.
     fn candidates(&self) -> Option<&[QueryItem]>;
@@ -16,11 +18,16 @@ pub trait Select: Send + Sync {
 
 /// Why it cannot be said whether an event is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct SelectError(pub String);
+pub enum SelectError {
+    /// Leaving the event out, or letting it through, would be a wrong answer.
+    #[error(
+        "the expression needs more than {steps_max} steps on the event at position {position}; loop over less"
+    )]
+    TooCostly { position: u64, steps_max: u64 },
+}
 
 impl SelectError {
-    /// Never: the same event meets the same end.
+    /// Never: the same event costs the same again.
     pub const fn retryable(&self) -> bool {
         false
     }

@@ -14,7 +14,7 @@ use crate::limits::{
 };
 
 /// What is wanted of the whole store. All bounds are inclusive.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub struct AllRead<'a> {
     /// The position to begin or go on at. Backward, a position behind the end means the end.
     pub from: u64,
@@ -145,9 +145,7 @@ impl StateReader {
                 };
                 for event in readable.events(direction).into_iter().filter(|e| !outside(e)) {
                     let position = event.position;
-                    let selected = read.select.map_or(Ok(true), |select| select.selects(&event));
-                    let selected =
-                        selected.map_err(|source| ReadError::Select { position, source })?;
+                    let selected = read.select.map_or(Ok(true), |select| select.selects(&event))?;
                     if selected && visit(event).is_break() {
                         return Ok(Some(position));
                     }

@@ -47,7 +47,7 @@ pub(super) struct Batch {
     pub next: Option<u64>,
     /// How many records and index entries were looked at.
     pub work: usize,
-    bytes: usize,
+    pub bytes: usize,
 }
 
 /// A record and what of it may be shown.

@@ -1,7 +1,7 @@
 //! Listings of streams in the order of their names' bytes: a merge of the heads of all layers, in which the
 //! newest layer that has a name speaks for it.
 
-use std::cmp::Ordering;
+use std::fmt;
 
 use super::StateReader;
 use crate::engine::error::ReadError;
@@ -30,6 +30,18 @@ pub struct Listing<'a> {
     pub accepts: Option<&'a dyn Fn(&str) -> bool>,
     /// Most streams on the page.
     pub streams_max: usize,
+}
+
+impl fmt::Debug for Listing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listing")
+            .field("after", &self.after)
+            .field("prefix", &self.prefix)
+            .field("include_system", &self.include_system)
+            .field("include_deleted", &self.include_deleted)
+            .field("streams_max", &self.streams_max)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Listing<'_> {
@@ -129,7 +141,8 @@ impl<'a> Merge<'a> {
     ) -> Result<Self, ReadError> {
         let names = [Names::Copied(active.into_iter())].into_iter();
         let names = names.chain(layers.map(Names::Layer));
-        let sources = names.map(|names| Source::starting_at(names, start)).collect::<Result<_, _>>()?;
+        let sources =
+            names.map(|names| Source::starting_at(names, start)).collect::<Result<_, _>>()?;
         Ok(Self { sources })
     }
 
@@ -172,7 +185,7 @@ impl<'a> Source<'a> {
     }
 
     fn skip_to(&mut self, name: &str) -> Result<(), ReadError> {
-        let below = |next: &(String, Head)| next.0.as_str().cmp(name) == Ordering::Less;
+        let below = |next: &(String, Head)| next.0.as_str() < name;
         if !self.next.as_ref().is_some_and(below) {
             return Ok(());
         }

@@ -68,7 +68,9 @@ impl NoticePage {
         }
         let mut looked_at = self.notices.len();
         loop {
-            let next = sources.iter_mut().filter_map(|(posting, at)| Some((*at).zip(Some((posting, at)))?));
+            let next = sources
+                .iter_mut()
+                .filter_map(|(posting, at)| Some((*at).zip(Some((posting, at)))?));
             let Some((position, (posting, at))) = next.min_by_key(|(position, _)| *position) else {
                 self.next = self.next.max(layer.positions().end);
                 return Ok(());
@@ -86,12 +88,15 @@ impl NoticePage {
                 Some(StreamNotice::of_creation(&stored))
             } else if stored.record.stream_id() == NOTICES_STREAM {
                 let readable = removals.first_readable(&stored).is_some();
-                RecordedEvent::of(&stored).find_map(|event| StreamNotice::of_event(&event)).filter(|_| readable)
+                RecordedEvent::of(&stored)
+                    .find_map(|event| StreamNotice::of_event(&event))
+                    .filter(|_| readable)
             } else {
                 None
             };
-            let wanted =
-                |notice: &StreamNotice| include_system || !is_system_stream(&notice.stream.stream_id);
+            let wanted = |notice: &StreamNotice| {
+                include_system || !is_system_stream(&notice.stream.stream_id)
+            };
             self.notices.extend(notice.filter(wanted));
         }
     }
