@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod engine;
+pub mod environment;
 pub mod event;
 pub mod formation;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod log;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod offload;
 pub mod raft;
 pub mod serve;
 pub mod service;

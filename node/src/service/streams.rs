@@ -10,7 +10,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use uuid::Uuid;
 use v1::streams_client::StreamsClient;
 
 use super::cluster::not_initialised;
@@ -72,7 +71,7 @@ impl StreamsService {
     ) -> Result<Response<v1::AppendResponse>, Status> {
         let member = self.open_store()?;
         let _slot = self.appends.enter()?;
-        let command = wire::append_command(request.get_ref(), Uuid::now_v7)?;
+        let command = wire::append_command(request.get_ref(), &*self.node.environment().new_id)?;
         loop {
             let leader = match self.forwarder.decider(&member, &request, deadline).await? {
                 Decider::Leader(leader) => leader,
