@@ -5,9 +5,8 @@ use reckon_api::v1;
 use super::candidates::candidates;
 use super::error::{FilterError, Limit};
 use super::expression::{EventValues, OverBudget};
-use super::select::{QueryItem, Select, SelectError};
 use super::term::Term;
-use crate::engine::RecordedEvent;
+use crate::engine::{QueryItem, RecordedEvent, Select, SelectError};
 use crate::limits;
 
 const TERMS: Limit = Limit { name: "filter_terms_max", maximum: limits::FILTER_TERMS_MAX };

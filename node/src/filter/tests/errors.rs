@@ -77,7 +77,7 @@ fn every_refusal_names_its_field_and_its_values() {
         (
             query(vec![item(texts(101), vec![])]),
             "query.items[0].types",
-            limit("filter_types_max", 101, 100),
+            limit("query_item_types_max", 101, 64),
         ),
     ];
     for (kind, field, expected) in table {

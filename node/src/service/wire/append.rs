@@ -20,7 +20,6 @@ const STREAMS: Limit = Limit { name: "append_streams_max", maximum: limits::APPE
 const EVENTS: Limit = Limit { name: "append_events_max", maximum: limits::APPEND_EVENTS_MAX };
 const APPEND_BYTES: Limit = Limit { name: "append_bytes_max", maximum: limits::APPEND_BYTES_MAX };
 const EVENT_BYTES: Limit = Limit { name: "event_bytes_max", maximum: limits::EVENT_BYTES_MAX };
-const QUERY_TERMS: Limit = Limit { name: "query_terms_max", maximum: limits::QUERY_TERMS_MAX };
 const STREAM_ID: Limit =
     Limit { name: "stream_id_bytes_max", maximum: limits::STREAM_ID_BYTES_MAX };
 const EVENT_TYPE: Limit =
@@ -71,11 +70,6 @@ fn condition(given: &v1::AppendCondition) -> Result<AppendCondition, Status> {
         empty_field("condition.query", "a condition has a query; for none leave the condition out")
     })?;
     let items = query_items("condition.query", query).map_err(filter_status)?;
-    let terms = items.iter().map(|item| item.types.len() + item.tags.len()).sum();
-    if terms > QUERY_TERMS.maximum {
-        let what = "types and tags; decide on a part of it";
-        return Err(limit_exceeded("condition.query", QUERY_TERMS, terms, what));
-    }
     Ok(AppendCondition { query: Query { items }, after_position: given.after_position })
 }
 

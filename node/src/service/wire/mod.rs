@@ -20,10 +20,7 @@ pub use append::{append_command, no_append};
 pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};
 pub use range::{Positions, Start, Times, ambiguous, direction, limit, positions, start, times};
-pub use refusal::{
-    event_not_found, read_error, refusal_status, stream_deleted, stream_not_found,
-    stream_tombstoned,
-};
+pub use refusal::{event_not_found, live, read_failed, refusal_status};
 
 use crate::limits::STREAM_ID_BYTES_MAX;
 use refusal::{Limit, check_name, check_text, invalid_field};
@@ -48,9 +45,7 @@ pub fn event_id(text: &str) -> Result<Uuid, Status> {
 
 /// Whether a watch asks for features that there are; none is all.
 pub fn check_features(features: &[i32]) -> Result<(), Status> {
-    let is_unknown = |feature: &&i32| {
-        !matches!(v1::Feature::try_from(**feature), Ok(feature) if feature != v1::Feature::Unspecified)
-    };
+    let is_unknown = |feature: &&i32| !matches!(v1::Feature::try_from(**feature), Ok(feature) if feature != v1::Feature::Unspecified);
     match features.iter().find(is_unknown) {
         None => Ok(()),
         Some(unknown) => {

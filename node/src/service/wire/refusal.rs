@@ -4,7 +4,7 @@ use reckon_api::Reason;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::engine::{Expectation, Refusal};
+use crate::engine::{Expectation, ReadError, Refusal, SelectError, StreamState, StreamSummary};
 
 /// How much of a caller's value is repeated to the caller, in characters: statuses travel in headers.
 const VALUE_CHARS_MAX: usize = 64;
@@ -87,25 +87,55 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
     }
 }
 
+/// The stream, if it lives; otherwise why it cannot be read.
+pub fn live<'a>(stream_id: &str, state: &'a StreamState) -> Result<&'a StreamSummary, Status> {
+    match state {
+        StreamState::Live(summary) => Ok(summary),
+        StreamState::Unknown => Err(stream_not_found(stream_id)),
+        StreamState::Deleted(_) => Err(stream_deleted(stream_id)),
+        StreamState::Tombstoned(_) => Err(stream_tombstoned(stream_id)),
+    }
+}
+
 /// The refusal of a request about a stream that never had an event.
-pub fn stream_not_found(stream_id: &str) -> Status {
+pub(super) fn stream_not_found(stream_id: &str) -> Status {
     let message = format!("stream {:?} has never had an event", shortened(stream_id));
     Reason::StreamNotFound.status(message, [("stream", stream_id)])
 }
 
 /// The refusal of a request about a stream that was deleted and not opened again.
-pub fn stream_deleted(stream_id: &str) -> Status {
+fn stream_deleted(stream_id: &str) -> Status {
     let message = format!("stream {:?} is deleted; an append opens it again", shortened(stream_id));
     Reason::StreamDeleted.status(message, [("stream", stream_id)])
 }
 
 /// The refusal of a request about a stream that can never be used again.
-pub fn stream_tombstoned(stream_id: &str) -> Status {
+fn stream_tombstoned(stream_id: &str) -> Status {
     let message = format!(
         "stream {:?} was deleted for ever; its name cannot be used again, take another one",
         shortened(stream_id)
     );
     Reason::StreamTombstoned.status(message, [("stream", stream_id)])
+}
+
+/// Why nothing could be read. The caller need not know more of a damaged file than which one it is; the node's log
+/// does.
+pub fn read_failed(error: ReadError) -> Status {
+    let message = error.to_string();
+    match error {
+        ReadError::Select(SelectError::TooCostly { position, steps_max }) => Reason::LimitExceeded
+            .status(
+                message,
+                [
+                    ("field", "filter".to_owned()),
+                    ("limit", "expression_steps_max".to_owned()),
+                    ("value", format!("more than {steps_max}")),
+                    ("maximum", steps_max.to_string()),
+                    ("position", position.to_string()),
+                ],
+            ),
+        ReadError::VersionMissing { .. } | ReadError::Head { .. } => Reason::Damaged.plain(message),
+    }
 }
 
 /// The refusal of a look-up of an event that is not there, or not any more.
