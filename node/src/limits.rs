@@ -136,6 +136,23 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long Raft's core may take to answer the liveness probe.
 pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- Sealing, and sealed files between members ----
+
+/// How often, at most, the leader looks whether there is enough to seal.
+pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Between attempts to seal while the disk is full.
+pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Between attempts to mend a damaged file.
+pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.
+pub const FETCH_CHUNK_BYTES: u64 = 256 * 1024;
+/// How long a member that gives a file may say nothing.
+pub const FETCH_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a member that takes in a checkpoint may say nothing: a chunk may have waited for its own stall.
+pub const INSTALL_STALL_MAX: Duration = Duration::from_secs(20);
+
+const _: () = assert!(FETCH_CHUNK_BYTES < PEER_MESSAGE_BYTES_MAX as u64);
+
 // ---- Requests ----
 
 /// Commands that may wait for the proposer.
