@@ -188,6 +188,10 @@ pub const CONSENSUS_THREADS: usize = 2;
 pub const CLIENT_THREADS: usize = 2;
 /// Which part of the memory that the node may use the unsealed events may fill: one in so many.
 pub const UNSEALED_MEMORY_PART: u64 = 4;
+/// Which part of that memory one overlay may fill before it is sealed.
+pub const SEAL_MEMORY_PART: u64 = 8;
+/// Which part of that memory blocks, filters and indexes of sealed files may fill.
+pub const BLOCK_CACHE_MEMORY_PART: u64 = 8;
 /// Which part of that memory the log's cache may fill.
 pub const LOG_CACHE_MEMORY_PART: u64 = 8;
 /// How long a volume is waited for that another process still holds: the grace of a deleted pod.

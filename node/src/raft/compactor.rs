@@ -67,8 +67,8 @@ impl Compactor {
 
     async fn merge_all(&self) -> Result<(), StoreError> {
         while let Some(plan) = self.store.merge_due() {
-            if self.intake.disk_available() < plan.bytes().saturating_add(limits::DISK_MARGIN_BYTES)
-            {
+            let needed = plan.bytes().saturating_add(limits::DISK_MARGIN_BYTES);
+            if self.intake.disk_available().is_some_and(|available| available < needed) {
                 tracing::debug!(bytes = plan.bytes(), "a merge waits for room on the disk");
                 return Ok(());
             }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
 use reckon_api::v1;
-use tokio::sync::watch;
 
 use super::RaftCore;
 use super::fetcher::{FetchError, Fetcher, Giver};
@@ -27,8 +26,6 @@ pub struct Repairer {
     pub engine: SharedEngine,
     pub fetcher: Fetcher,
     pub connections: Connections,
-    /// Tells why the node has to stop.
-    pub failed: watch::Sender<Option<String>>,
 }
 
 impl Repairer {
