@@ -19,7 +19,7 @@ use super::intake::{self, Intake};
 use super::network::{Connections, PeerNetwork, Sealed};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
-use super::repairer::Repairer;
+use super::repairer::{RepairError, Repairer};
 use super::sealer::{Frozen, Sealer};
 use super::sends::SnapshotSends;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
@@ -63,6 +63,8 @@ pub enum StartError {
     Config(#[from] openraft::ConfigError),
     #[error("the sealed state cannot be read: {0}")]
     Sealed(#[from] ReadError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
     #[error("the checkpoint cannot be read: {0}")]
     Checkpoint(std::io::Error),
     #[error("raft cannot start: {0}")]
@@ -108,6 +110,15 @@ impl Member {
         let config = raft_config(&identity, options).validate()?;
         let environment = &options.environment;
         let offload = environment.offload.clone();
+        let connections = Connections::new(Arc::clone(&environment.dial));
+        let fetcher = Fetcher {
+            store: store.clone(),
+            offload: offload.clone(),
+            connections: connections.clone(),
+            bytes_per_second_max: options.fetch_bytes_per_second_max,
+        };
+        let repairer = Repairer { identity: identity.clone(), fetcher: fetcher.clone() };
+        repairer.before_start(&log).await?;
         let opening = store.clone();
         let engine = offload.run(move || Engine::open(&opening)).await?;
         let engine: SharedEngine = Arc::new(RwLock::new(engine));
@@ -137,13 +148,6 @@ impl Member {
             options.proposer.clone(),
             Arc::clone(&environment.clock),
         );
-        let connections = Connections::new(Arc::clone(&environment.dial));
-        let fetcher = Fetcher {
-            store: store.clone(),
-            offload: offload.clone(),
-            connections: connections.clone(),
-            bytes_per_second_max: options.fetch_bytes_per_second_max,
-        };
         let (fail, failed) = watch::channel(None);
         let member = Self {
             reads: ReadIndexes::start(raft.clone()),
@@ -205,15 +209,8 @@ impl Member {
             failed: failed.clone(),
         };
         tokio::spawn(compactor.run());
-        let repairer = Repairer {
-            identity: self.identity.clone(),
-            raft: self.raft.clone(),
-            store: self.store.clone(),
-            engine: Arc::clone(&self.engine),
-            connections: fetcher.connections.clone(),
-            fetcher,
-        };
-        tokio::spawn(repairer.run());
+        let repairer = Repairer { identity: self.identity.clone(), fetcher };
+        tokio::spawn(repairer.run(self.raft.clone(), Arc::clone(&self.engine)));
     }
 
     /// Makes this node the only voter of a new store; the same again changes nothing.
