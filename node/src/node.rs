@@ -52,7 +52,7 @@ struct Shared {
     /// One formation step at a time: two `Initialise` calls must not race.
     forming: Mutex<()>,
     recovered: AtomicBool,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     expects: parking_lot::Mutex<Vec<String>>,
 }
 
@@ -81,7 +81,7 @@ impl Node {
                 member: watch::Sender::new(None),
                 forming: Mutex::new(()),
                 recovered: AtomicBool::new(false),
-                draining: AtomicBool::new(false),
+                draining: watch::Sender::new(false),
                 expects: parking_lot::Mutex::default(),
             }),
         };
@@ -117,11 +117,18 @@ impl Node {
 
     /// No new work is taken from here on.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::SeqCst);
+        self.shared.draining.send_replace(true);
     }
 
     pub fn draining(&self) -> bool {
-        self.shared.draining.load(Ordering::SeqCst)
+        *self.shared.draining.borrow()
+    }
+
+    /// Returns once no new work is taken: what would go on for ever has to end by itself then.
+    pub async fn drained(&self) {
+        let mut draining = self.shared.draining.subscribe();
+        // The sender lives as long as this node, so waiting cannot fail.
+        let _ = draining.wait_for(|draining| *draining).await;
     }
 
     /// Which peers this node expects while a store forms without an operator.
