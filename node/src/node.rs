@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
 use crate::raft::{Member, PeerNode};
-use crate::storage::{FORMAT_VERSION, Identity, Store};
+use crate::storage::{CatalogueError, FORMAT_VERSION, Identity, Store};
 use crate::{limits, raft};
 
 /// What a node is built from.
@@ -60,7 +60,7 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
-    Identity(#[from] crate::storage::IdentityError),
+    Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Member(#[from] StartError),
 }
@@ -72,7 +72,7 @@ impl Node {
         store: Store,
         consensus: Handle,
     ) -> Result<Self, OpenError> {
-        let known = store.identity()?;
+        let known = store.identity();
         let node = Self {
             shared: Arc::new(Shared {
                 options,
@@ -373,13 +373,15 @@ fn describe_storage(member: &Member, status: &mut v1::StatusResponse) {
     let (log, store, intake) = (member.log(), member.store(), member.intake());
     if let Some(checkpoint) = store.checkpoint() {
         status.seal = checkpoint.seal;
-        status.sealed_position = checkpoint.next_position;
+        status.sealed_position = checkpoint.end_position;
         status.digest = checkpoint.digest.iter().map(|byte| format!("{byte:02x}")).collect();
     }
-    status.fenced_files = store.fenced();
-    let parts = store.bytes();
-    let parts = parts.iter().map(|(part, bytes)| ((*part).to_owned(), *bytes));
+    status.fenced_files = member.damage().files();
+    // Where the volume cannot be looked at, what is known without it is told.
+    let parts = store.bytes().unwrap_or_default();
+    let parts = parts.into_iter().map(|(part, bytes)| (part.to_owned(), bytes));
     status.bytes.extend(parts);
+    status.bytes.insert("block_cache".to_owned(), store.cache_bytes());
     status.bytes.insert("log".to_owned(), log.bytes_on_disk());
     status.bytes.insert("log_cache".to_owned(), log.cached_bytes());
     if let Some(available) = intake.disk_available() {

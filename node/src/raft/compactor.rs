@@ -5,15 +5,17 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::damage::Damage;
 use super::intake::Intake;
 use super::state_machine::SharedEngine;
 use crate::limits;
 use crate::offload::Offload;
 use crate::storage::{Store, StoreError};
-use std::sync::Arc;
 
 /// Merges and reclaims.
 #[derive(Debug)]
@@ -21,7 +23,10 @@ pub struct Compactor {
     pub store: Store,
     pub engine: SharedEngine,
     pub intake: Arc<Intake>,
+    pub damage: Damage,
     pub offload: Offload,
+    /// Tells of new checkpoints.
+    pub checkpoints: watch::Receiver<u64>,
     /// The longest time that removed events stay in sealed files.
     pub reclaim_after: Duration,
     /// Tells why the node has to stop.
@@ -30,8 +35,7 @@ pub struct Compactor {
 
 impl Compactor {
     /// Works whenever there is a new checkpoint, and at the latest when removed events have waited long enough.
-    pub async fn run(self) {
-        let mut checkpoints = self.store.watch_checkpoints();
+    pub async fn run(mut self) {
         let mut reclaim_at = Instant::now() + self.reclaim_after;
         loop {
             if let Err(error) = self.merge_all().await {
@@ -48,7 +52,7 @@ impl Compactor {
                 reclaim_at = Instant::now() + self.reclaim_after;
             }
             tokio::select! {
-                changed = checkpoints.changed() => if changed.is_err() { return },
+                changed = self.checkpoints.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(reclaim_at) => {}
             }
         }
@@ -56,6 +60,11 @@ impl Compactor {
 
     /// Whether to try again later; otherwise the node has to stop.
     fn go_on(&self, error: &StoreError) -> bool {
+        if let StoreError::Read(error) = error {
+            // Merged once it is mended.
+            self.damage.note(error);
+            return true;
+        }
         if error.retryable() {
             tracing::warn!(%error, "work on sealed files is put off");
             return true;
@@ -73,23 +82,18 @@ impl Compactor {
                 return Ok(());
             }
             let store = self.store.clone();
-            self.offload.run(move || store.merge(plan)).await?;
-            self.engine.write().files_changed();
+            self.offload.run(move || store.merge(&plan)).await?;
+            self.engine.write().files_changed(&self.store);
         }
         Ok(())
     }
 
     async fn reclaim(&self) -> Result<(), StoreError> {
-        let Some(removals) = self.engine.read().removals_to_reclaim() else { return Ok(()) };
-        let store = self.store.clone();
-        let removals = Arc::new(removals);
-        let reclaiming = Arc::clone(&removals);
-        self.offload
-            .run(move || store.reclaim(&|stream, version| reclaiming.keeps(stream, version)))
-            .await?;
-        let mut engine = self.engine.write();
-        engine.files_changed();
-        engine.reclaimed(&removals);
+        let Some(removals) = self.engine.read().reclaimable(&self.store) else { return Ok(()) };
+        let (store, reclaiming) = (self.store.clone(), removals.clone());
+        let reclaimed = self.offload.run(move || reclaiming.reclaim(&store)).await?;
+        tracing::info!(?reclaimed, "the space of removed events came back");
+        self.engine.write().reclaimed(&self.store, &removals);
         Ok(())
     }
 }

@@ -60,7 +60,7 @@ impl Fetcher {
         giver: &Giver,
         mut progress: impl FnMut(u64),
     ) -> Result<(), FetchError> {
-        let missing = self.store.missing(checkpoint)?;
+        let missing = self.store.missing(checkpoint);
         let lacking: u64 = missing.iter().map(|file| file.bytes).sum();
         let mut there = checkpoint.file_bytes().saturating_sub(lacking);
         let mut pace = Pace::new(self.bytes_per_second_max);
@@ -87,7 +87,8 @@ impl Fetcher {
             envelope: Some(giver.envelope.clone()),
             name: file.name.clone(),
             digest: file.digest.to_vec().into(),
-            offset: staged.bytes(),
+            bytes: file.bytes,
+            offset: staged.received(),
         };
         let stalled = |_elapsed| FetchError::Stalled(file.name.clone());
         let mut chunks = tokio::time::timeout(limits::FETCH_STALL_MAX, peer.fetch_file(request))
@@ -95,15 +96,15 @@ impl Fetcher {
             .map_err(stalled)?
             .map_err(Box::new)?
             .into_inner();
-        while staged.bytes() < file.bytes {
+        while staged.received() < file.bytes {
             let next = tokio::time::timeout(limits::FETCH_STALL_MAX, chunks.message());
             let Some(message) = next.await.map_err(stalled)?.map_err(Box::new)? else { break };
             pace.wait(message.chunk.len()).await;
             staged = self
                 .offload
-                .run(move || staged.append(&message.chunk).map(|()| staged))
+                .run(move || staged.write(&message.chunk).map(|()| staged))
                 .await?;
-            progress(staged.bytes());
+            progress(staged.received());
         }
         // Whether these are the bytes that the checkpoint names is checked here.
         self.offload.run(move || staged.finish()).await?;

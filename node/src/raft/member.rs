@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::RaftCore;
 use super::checkpointer;
 use super::compactor::Compactor;
+use super::damage::Damage;
 use super::fetcher::Fetcher;
 use super::installer::Installer;
 use super::intake::{self, Intake};
@@ -91,6 +92,8 @@ pub struct Member {
     reads: ReadIndexes,
     installer: Arc<Installer>,
     applied: watch::Receiver<Applied>,
+    checkpoints: watch::Receiver<u64>,
+    damage: Damage,
     failed: watch::Receiver<Option<String>>,
     connections: Connections,
     offload: Offload,
@@ -117,15 +120,26 @@ impl Member {
             connections: connections.clone(),
             bytes_per_second_max: options.fetch_bytes_per_second_max,
         };
-        let repairer = Repairer { identity: identity.clone(), fetcher: fetcher.clone() };
+        let damage = Damage::new(store.clone());
+        let repairer = Repairer {
+            identity: identity.clone(),
+            fetcher: fetcher.clone(),
+            damage: damage.clone(),
+        };
         repairer.before_start(&log).await?;
         let opening = store.clone();
         let engine = offload.run(move || Engine::open(&opening)).await?;
         let engine: SharedEngine = Arc::new(RwLock::new(engine));
         let (frozen, to_seal) = mpsc::unbounded_channel();
-        let (state_machine, applied) =
-            StateMachine::new(Arc::clone(&engine), store.clone(), offload.clone(), frozen)
-                .map_err(StartError::Checkpoint)?;
+        let checkpoints = watch::Sender::new(store.checkpoint().map_or(0, |last| last.seal));
+        let (state_machine, applied) = StateMachine::new(
+            Arc::clone(&engine),
+            store.clone(),
+            offload.clone(),
+            checkpoints.clone(),
+            frozen,
+        )
+        .map_err(StartError::Checkpoint)?;
         let intake = Intake::new(Arc::clone(&engine), options.intake);
         let sends = SnapshotSends::default();
         let network = PeerNetwork::new(
@@ -151,7 +165,7 @@ impl Member {
         let (fail, failed) = watch::channel(None);
         let member = Self {
             reads: ReadIndexes::start(raft.clone()),
-            installer: Installer::new(raft.clone(), fetcher.clone()),
+            installer: Installer::new(raft.clone(), fetcher),
             identity,
             raft,
             engine,
@@ -160,6 +174,8 @@ impl Member {
             intake,
             proposer,
             applied,
+            checkpoints: checkpoints.subscribe(),
+            damage,
             failed,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
             connections,
@@ -167,7 +183,18 @@ impl Member {
             election_timeout_max: options.election_timeout_max,
             tail_at_start,
         };
-        member.start_upkeep(options, to_seal, sends, fetcher, &fail);
+        let sealer = Sealer {
+            store: member.store.clone(),
+            engine: Arc::clone(&member.engine),
+            log: member.log.clone(),
+            sends,
+            offload: member.offload.clone(),
+            retain_bytes: options.retain_bytes,
+            checkpoints,
+            failed: fail.clone(),
+        };
+        tokio::spawn(sealer.run(member.raft.clone(), to_seal));
+        member.start_upkeep(options, repairer, fail);
         Ok(member)
     }
 
@@ -175,24 +202,12 @@ impl Member {
     fn start_upkeep(
         &self,
         options: &Options,
-        to_seal: mpsc::UnboundedReceiver<Frozen>,
-        sends: SnapshotSends,
-        fetcher: Fetcher,
-        failed: &watch::Sender<Option<String>>,
+        repairer: Repairer,
+        failed: watch::Sender<Option<String>>,
     ) {
         let disk = Arc::clone(&options.disk);
         tokio::spawn(watch_disk(disk, self.offload.clone(), Arc::clone(&self.intake)));
         tokio::spawn(release_applied(self.log.clone(), self.applied.clone()));
-        let sealer = Sealer {
-            store: self.store.clone(),
-            engine: Arc::clone(&self.engine),
-            log: self.log.clone(),
-            sends,
-            offload: self.offload.clone(),
-            retain_bytes: options.retain_bytes,
-            failed: failed.clone(),
-        };
-        tokio::spawn(sealer.run(self.raft.clone(), to_seal));
         tokio::spawn(checkpointer::run(
             self.raft.clone(),
             Arc::clone(&self.engine),
@@ -204,12 +219,13 @@ impl Member {
             store: self.store.clone(),
             engine: Arc::clone(&self.engine),
             intake: Arc::clone(&self.intake),
+            damage: self.damage.clone(),
             offload: self.offload.clone(),
+            checkpoints: self.checkpoints.clone(),
             reclaim_after: options.reclaim_after,
-            failed: failed.clone(),
+            failed,
         };
         tokio::spawn(compactor.run());
-        let repairer = Repairer { identity: self.identity.clone(), fetcher };
         tokio::spawn(repairer.run(self.raft.clone(), Arc::clone(&self.engine)));
     }
 
@@ -269,6 +285,16 @@ impl Member {
     /// Who takes in checkpoints that a leader offers.
     pub const fn installer(&self) -> &Arc<Installer> {
         &self.installer
+    }
+
+    /// Tells of each new checkpoint: the number of its seal.
+    pub fn checkpoints(&self) -> watch::Receiver<u64> {
+        self.checkpoints.clone()
+    }
+
+    /// Where damage is noted that somebody meets.
+    pub const fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     /// Tells when this node has to stop, and why.

@@ -14,6 +14,7 @@ use openraft::{RaftLogReader as _, entry::RaftEntry as _};
 use reckon_api::v1;
 
 use super::RaftCore;
+use super::damage::Damage;
 use super::fetcher::{FetchError, Fetcher, Giver};
 use super::network::client;
 use super::snapshot::{decode_membership, log_id};
@@ -29,6 +30,7 @@ use crate::storage::{Checkpoint, Identity};
 pub struct Repairer {
     pub identity: Identity,
     pub fetcher: Fetcher,
+    pub damage: Damage,
 }
 
 /// Why damage before the start cannot be mended.
@@ -52,13 +54,13 @@ impl RepairError {
 impl Repairer {
     /// Waits for damage, and tries to mend it until it is mended. Ends with the member.
     pub async fn run(self, raft: RaftCore, engine: SharedEngine) {
-        let mut fences = self.fetcher.store.watch_fences();
+        let mut found = self.damage.watch();
         loop {
             while self.damaged() {
                 let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
                 for giver in givers {
                     match self.replace_files(&giver).await {
-                        Ok(true) => engine.write().files_changed(),
+                        Ok(true) => engine.write().files_changed(&self.fetcher.store),
                         Ok(false) => continue,
                         Err(error) => self.not_yet(&giver, &error),
                     }
@@ -70,7 +72,7 @@ impl Repairer {
                     tracing::info!("the damaged files are whole again");
                 }
             }
-            if fences.changed().await.is_err() {
+            if found.changed().await.is_err() {
                 return;
             }
         }
@@ -84,7 +86,7 @@ impl Repairer {
             let membership = decode_membership(&own.membership).map_err(RepairError::Membership)?;
             let givers = self.givers(&membership);
             if givers.is_empty() {
-                return Err(RepairError::Alone { files: store.fenced() });
+                return Err(RepairError::Alone { files: self.damage.files() });
             }
             for giver in givers {
                 match self.take_over(&giver).await {
@@ -103,7 +105,7 @@ impl Repairer {
     }
 
     fn not_yet(&self, giver: &Giver, error: &FetchError) {
-        let files = self.fetcher.store.fenced();
+        let files = self.damage.files();
         tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
     }
 

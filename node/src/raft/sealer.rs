@@ -20,7 +20,7 @@ use crate::engine::Sealing;
 use crate::limits;
 use crate::log::LogStore;
 use crate::offload::Offload;
-use crate::storage::{Checkpoint, SealInput, Store, StoreError};
+use crate::storage::{Checkpoint, Store, StoreError};
 
 /// An overlay that waits to be sealed, and the membership at its end.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Sealer {
     pub offload: Offload,
     /// How much log stays behind a checkpoint, in bytes.
     pub retain_bytes: u64,
+    /// The number of the last seal whose files are part of the state.
+    pub checkpoints: watch::Sender<u64>,
     /// Tells why the node has to stop.
     pub failed: watch::Sender<Option<String>>,
 }
@@ -70,26 +72,20 @@ impl Sealer {
             if !follows(self.store.checkpoint().as_deref(), sealing.seal) {
                 return Ok(false);
             }
-            let (store, overlay, membership) =
+            let (store, sealing, membership) =
                 (self.store.clone(), sealing.clone(), membership.clone());
-            let sealed = self
-                .offload
-                .run(move || {
-                    store.seal(SealInput {
-                        seal: overlay.seal,
-                        positions: overlay.positions.clone(),
-                        applied: overlay.applied,
-                        membership,
-                        state: overlay.state.clone(),
-                        records: &mut overlay.records(),
-                        index: &mut overlay.index(),
-                    })
-                })
-                .await;
+            let sealed = self.offload.run(move || store.seal(sealing.input(membership))).await;
             match sealed {
                 Ok(checkpoint) => {
-                    self.engine.write().sealed(&checkpoint);
+                    self.engine.write().files_changed(&self.store);
+                    self.checkpoints.send_replace(checkpoint.seal);
                     return Ok(true);
+                }
+                // A checkpoint of another member was installed meanwhile, and has all of it.
+                Err(StoreError::OutOfOrder { .. })
+                    if !follows(self.store.checkpoint().as_deref(), sealing.seal) =>
+                {
+                    return Ok(false);
                 }
                 Err(error) if error.retryable() => {
                     tracing::warn!(%error, seal = sealing.seal, "sealing is tried again");

@@ -40,6 +40,8 @@ pub struct StateMachine {
     last_applied: Option<LogId>,
     membership: StoredMembership,
     progress: watch::Sender<Applied>,
+    /// The number of the last seal whose files are part of the state.
+    checkpoints: watch::Sender<u64>,
     /// To the sealer, in the order of the log. Unbounded, since apply must not wait; what may be in it is bounded
     /// by the intake, which counts frozen overlays as memory in use.
     frozen: mpsc::UnboundedSender<Frozen>,
@@ -51,6 +53,7 @@ impl StateMachine {
         engine: SharedEngine,
         store: Store,
         offload: Offload,
+        checkpoints: watch::Sender<u64>,
         frozen: mpsc::UnboundedSender<Frozen>,
     ) -> io::Result<(Self, watch::Receiver<Applied>)> {
         let (last_applied, membership) = match store.checkpoint() {
@@ -63,7 +66,16 @@ impl StateMachine {
         let next_index = last_applied.map_or(0, |last| last.index() + 1);
         let (progress, watched) = watch::channel(Applied { next_index, next_position });
         Ok((
-            Self { engine, store, offload, last_applied, membership, progress, frozen },
+            Self {
+                engine,
+                store,
+                offload,
+                last_applied,
+                membership,
+                progress,
+                checkpoints,
+                frozen,
+            },
             watched,
         ))
     }
@@ -140,12 +152,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotData,
     ) -> io::Result<()> {
         let store = self.store.clone();
-        self.offload.run(move || store.install(&snapshot)).await.map_err(io::Error::other)?;
+        let installed = self
+            .offload
+            .run(move || store.install(&snapshot))
+            .await
+            .map_err(io::Error::other)?;
         let next_position = {
             let mut engine = self.engine.write();
             *engine = Engine::open(&self.store).map_err(io::Error::other)?;
             engine.next_position()
         };
+        self.checkpoints.send_replace(installed.seal);
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.progress.send_modify(|applied| {

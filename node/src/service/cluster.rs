@@ -221,7 +221,7 @@ impl v1::cluster_server::Cluster for ClusterService {
                 return Err(Reason::Internal.plain(other));
             };
             if message.wait {
-                let mut sealed = member.store().watch_checkpoints();
+                let mut sealed = member.checkpoints();
                 let stopping = |_closed| Reason::NotReady.plain("the node is stopping");
                 sealed.wait_for(|durable| *durable >= seal).await.map_err(stopping)?;
             }

@@ -15,6 +15,7 @@ use crate::raft::fetcher::Giver;
 use crate::raft::installer::InstallError;
 use crate::raft::types::Vote;
 use crate::raft::{Member, wire};
+use crate::storage::{FileMeta, StoreError};
 
 /// How an installation goes on: bytes that are there, and at last the vote that this member knows.
 pub type Progress = Pin<Box<dyn Stream<Item = Result<v1::InstallSnapshotResponse, Status>> + Send>>;
@@ -76,33 +77,40 @@ fn refused(error: &InstallError) -> Status {
 
 /// The rest of a sealed file from an offset on. A file that is not there with these bytes is not sent.
 pub async fn fetch(member: &Member, request: v1::FetchFileRequest) -> Result<Chunks, Status> {
+    let digest = request.digest.as_ref().try_into().map_err(|_length| {
+        Reason::InvalidArgument.status("digest must have 32 bytes", [("field", "digest")])
+    })?;
+    let wanted = FileMeta { name: request.name, bytes: request.bytes, digest };
     let (store, offload) = (member.store().clone(), member.offload().clone());
-    let (name, digest) = (request.name.clone(), request.digest);
-    let opened = offload
-        .run(move || store.open_for_sending(&name, &digest))
-        .await
-        .map_err(|error| Reason::Internal.plain(error.to_string()))?;
+    let asked = wanted.clone();
+    let opened = offload.run(move || store.open_for_sending(&asked)).await.map_err(internal)?;
     let Some(sent) = opened else {
         return Err(Reason::NotReady.status(
-            format!("{} is not here with these bytes: ask for a newer checkpoint", request.name),
-            [("file", request.name)],
+            format!("{} is not here with these bytes: ask for a newer checkpoint", wanted.name),
+            [("file", wanted.name)],
         ));
     };
     let sent = Arc::new(sent);
     let chunks = stream::try_unfold(request.offset, move |offset| {
         let (sent, offload) = (Arc::clone(&sent), offload.clone());
         async move {
-            let left = sent.bytes().saturating_sub(offset);
+            let left = sent.meta().bytes.saturating_sub(offset);
             if left == 0 {
                 return Ok(None);
             }
             let length = left.min(limits::FETCH_CHUNK_BYTES);
-            let chunk: Bytes = offload
-                .run(move || sent.read(offset, length))
-                .await
-                .map_err(|error| Reason::Internal.plain(error.to_string()))?;
+            let read = offload.run(move || {
+                let mut chunk = vec![0; length as usize];
+                sent.read_at(offset, &mut chunk).map(|()| Bytes::from(chunk))
+            });
+            let chunk = read.await.map_err(internal)?;
             Ok(Some((v1::FetchFileResponse { chunk }, offset + length)))
         }
     });
     Ok(chunks.boxed())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]
+fn internal(error: StoreError) -> Status {
+    Reason::Internal.plain(error.to_string())
 }
