@@ -62,7 +62,7 @@ impl Compactor {
     fn go_on(&self, error: &StoreError) -> bool {
         if let StoreError::Read(error) = error {
             // Merged once it is mended.
-            self.damage.note(error);
+            self.damage.note_file(error);
             return true;
         }
         if error.retryable() {
@@ -83,17 +83,35 @@ impl Compactor {
             }
             let store = self.store.clone();
             self.offload.run(move || store.merge(&plan)).await?;
-            self.engine.write().files_changed(&self.store);
+            self.engine.write().take_files(self.store.sealed());
         }
         Ok(())
     }
 
     async fn reclaim(&self) -> Result<(), StoreError> {
-        let Some(removals) = self.engine.read().reclaimable(&self.store) else { return Ok(()) };
-        let (store, reclaiming) = (self.store.clone(), removals.clone());
-        let reclaimed = self.offload.run(move || reclaiming.reclaim(&store)).await?;
+        let Some(removals) = self.engine.read().removals_to_reclaim() else { return Ok(()) };
+        let (store, damage) = (self.store.clone(), self.damage.clone());
+        let removals = Arc::new(removals);
+        let reclaiming = Arc::clone(&removals);
+        let reclaimed = self
+            .offload
+            .run(move || {
+                let positions = match reclaiming.positions(&store.sealed()) {
+                    Ok(positions) => positions,
+                    Err(error) => {
+                        damage.note(&error);
+                        return Ok(None);
+                    }
+                };
+                let keep = |stream: &str, version| reclaiming.keeps(stream, version);
+                store.reclaim(&positions, &keep).map(Some)
+            })
+            .await?;
+        let Some(reclaimed) = reclaimed else { return Ok(()) };
         tracing::info!(?reclaimed, "the space of removed events came back");
-        self.engine.write().reclaimed(&self.store, &removals);
+        let mut engine = self.engine.write();
+        engine.take_files(self.store.sealed());
+        engine.reclaimed(&removals);
         Ok(())
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::storage::{ReadError, Store};
+use crate::engine::ReadError;
+use crate::storage::{self, Store};
 
 /// Takes notice of damage. Cheap to clone; clones tell the same repairer.
 #[derive(Debug, Clone)]
@@ -20,11 +21,22 @@ impl Damage {
         Self { store, found: Arc::new(watch::Sender::new(0)) }
     }
 
-    /// Fences the file, if that is what the error is about.
+    /// Fences the file, if that is what the error of a read is about.
     pub fn note(&self, error: &ReadError) {
-        if let ReadError::Damaged { file, .. } = error
-            && self.store.fence(file)
-        {
+        if let Some(file) = error.damaged_file() {
+            self.fence(file, error);
+        }
+    }
+
+    /// As [`Damage::note`], for an error met below the engine.
+    pub fn note_file(&self, error: &storage::ReadError) {
+        if let storage::ReadError::Damaged { file, .. } = error {
+            self.fence(file, error);
+        }
+    }
+
+    fn fence(&self, file: &str, error: &dyn std::fmt::Display) {
+        if self.store.fence(file) {
             tracing::error!(%error, "a file is damaged and will be fetched again");
             self.found.send_modify(|found| *found += 1);
         }

@@ -100,10 +100,8 @@ impl Fetcher {
             let next = tokio::time::timeout(limits::FETCH_STALL_MAX, chunks.message());
             let Some(message) = next.await.map_err(stalled)?.map_err(Box::new)? else { break };
             pace.wait(message.chunk.len()).await;
-            staged = self
-                .offload
-                .run(move || staged.write(&message.chunk).map(|()| staged))
-                .await?;
+            staged =
+                self.offload.run(move || staged.write(&message.chunk).map(|()| staged)).await?;
             progress(staged.received());
         }
         // Whether these are the bytes that the checkpoint names is checked here.

@@ -21,17 +21,18 @@ use super::network::{Connections, PeerNetwork, Sealed};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
 use super::repairer::{RepairError, Repairer};
-use super::sealer::{Frozen, Sealer};
+use super::sealer::Sealer;
 use super::sends::SnapshotSends;
+use super::snapshot;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
 use super::types::{PeerNode, TypeConfig};
-use crate::engine::{Engine, StateReader};
+use crate::engine::{self, StateReader};
 use crate::environment::Environment;
 use crate::limits;
 use crate::log::files::Disk;
 use crate::log::{self, LogStore};
 use crate::offload::Offload;
-use crate::storage::{Identity, ReadError, Store};
+use crate::storage::{Identity, Store};
 
 /// What a member is built from.
 #[derive(Debug, Clone)]
@@ -63,7 +64,7 @@ pub enum StartError {
     #[error("the raft settings contradict each other: {0}")]
     Config(#[from] openraft::ConfigError),
     #[error("the sealed state cannot be read: {0}")]
-    Sealed(#[from] ReadError),
+    Sealed(#[from] engine::OpenError),
     #[error(transparent)]
     Repair(#[from] RepairError),
     #[error("the checkpoint cannot be read: {0}")]
@@ -128,7 +129,7 @@ impl Member {
         };
         repairer.before_start(&log).await?;
         let opening = store.clone();
-        let engine = offload.run(move || Engine::open(&opening)).await?;
+        let engine = offload.run(move || snapshot::engine(&opening)).await?;
         let engine: SharedEngine = Arc::new(RwLock::new(engine));
         let (frozen, to_seal) = mpsc::unbounded_channel();
         let checkpoints = watch::Sender::new(store.checkpoint().map_or(0, |last| last.seal));

@@ -417,8 +417,10 @@ impl PeerLink {
         let stalled = |_elapsed| Status::deadline_exceeded("the peer takes nothing in any more");
         let mut client = client(self.connections.open(&self.address)?);
         let opening = client.install_snapshot(offer);
-        let mut answers =
-            tokio::time::timeout(limits::FETCH_STALL_MAX, opening).await.map_err(stalled)??.into_inner();
+        let mut answers = tokio::time::timeout(limits::FETCH_STALL_MAX, opening)
+            .await
+            .map_err(stalled)??
+            .into_inner();
         loop {
             let next = tokio::time::timeout(limits::INSTALL_STALL_MAX, answers.message());
             let Some(answer) = next.await.map_err(stalled)?? else {

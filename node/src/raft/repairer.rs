@@ -6,8 +6,7 @@
 //! met the damage while applying cannot go on without the file: it ends, and takes over a checkpoint before it starts
 //! Raft again, also a newer one, for then there is no state yet that would have to agree.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
 use openraft::{RaftLogReader as _, entry::RaftEntry as _};
@@ -60,8 +59,14 @@ impl Repairer {
                 let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
                 for giver in givers {
                     match self.replace_files(&giver).await {
-                        Ok(true) => engine.write().files_changed(&self.fetcher.store),
-                        Ok(false) => continue,
+                        Ok(Some(removals)) => {
+                            let sealed = self.fetcher.store.sealed();
+                            let taken = engine.write().take_others_files(sealed, &removals);
+                            if let Err(error) = taken {
+                                tracing::error!(%error, "another member's files are unreadable");
+                            }
+                        }
+                        Ok(None) => continue,
                         Err(error) => self.not_yet(&giver, &error),
                     }
                     break;
@@ -109,24 +114,25 @@ impl Repairer {
         tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
     }
 
-    /// Takes over the files of a member that has sealed exactly as often. False: it has not, so they may hold
-    /// something else.
-    async fn replace_files(&self, giver: &Giver) -> Result<bool, FetchError> {
-        let Some(offered) = self.offered(giver).await? else { return Ok(false) };
+    /// Takes over the files of a member that has sealed exactly as often, and tells how far it had reclaimed in
+    /// them. `None`: it has sealed less or more often, so its files may hold something else.
+    async fn replace_files(&self, giver: &Giver) -> Result<Option<Bytes>, FetchError> {
+        let Some(offered) = self.offered(giver).await? else { return Ok(None) };
         let store = self.fetcher.store.clone();
-        let Some(own) = store.checkpoint() else { return Ok(false) };
+        let Some(own) = store.checkpoint() else { return Ok(None) };
         if (offered.seal, offered.digest) != (own.seal, own.digest) {
-            return Ok(false);
+            return Ok(None);
         }
         self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
+        let removals = offered.local_state.clone();
         self.fetcher.offload.run(move || store.replace_files(&offered)).await?;
-        Ok(true)
+        Ok(Some(removals))
     }
 
     /// As [`Self::replace_files`], but a newer checkpoint is as good: it is of committed entries, and nothing runs
     /// here yet that would have to agree with it.
     async fn take_over(&self, giver: &Giver) -> Result<bool, FetchError> {
-        if self.replace_files(giver).await? {
+        if self.replace_files(giver).await?.is_some() {
             return Ok(true);
         }
         let Some(offered) = self.offered(giver).await? else { return Ok(false) };

@@ -4,7 +4,6 @@
 //! memory: frozen overlays are read until their files are there. The order is what makes a crash harmless: files and
 //! catalogue are durable, then Raft learns of the checkpoint, then the log is purged.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -12,15 +11,15 @@ use openraft::metrics::Metric;
 use tokio::sync::{mpsc, watch};
 
 use super::RaftCore;
-use super::snapshot::{encode_membership, log_id};
 use super::sends::SnapshotSends;
+use super::snapshot::{encode_membership, log_id};
 use super::state_machine::SharedEngine;
 use super::types::StoredMembership;
 use crate::engine::Sealing;
 use crate::limits;
 use crate::log::LogStore;
 use crate::offload::Offload;
-use crate::storage::{Checkpoint, Store, StoreError};
+use crate::storage::{Checkpoint, SealInput, Store, StoreError};
 
 /// An overlay that waits to be sealed, and the membership at its end.
 #[derive(Debug)]
@@ -72,12 +71,26 @@ impl Sealer {
             if !follows(self.store.checkpoint().as_deref(), sealing.seal) {
                 return Ok(false);
             }
-            let (store, sealing, membership) =
+            let (store, overlay, membership) =
                 (self.store.clone(), sealing.clone(), membership.clone());
-            let sealed = self.offload.run(move || store.seal(sealing.input(membership))).await;
+            let sealed = self
+                .offload
+                .run(move || {
+                    store.seal(SealInput {
+                        seal: overlay.seal,
+                        positions: overlay.positions.clone(),
+                        applied: overlay.applied,
+                        membership,
+                        state: overlay.state.clone(),
+                        local_state: overlay.removals.clone(),
+                        records: overlay.records(),
+                        index: overlay.index(),
+                    })
+                })
+                .await;
             match sealed {
                 Ok(checkpoint) => {
-                    self.engine.write().files_changed(&self.store);
+                    self.engine.write().take_files(self.store.sealed());
                     self.checkpoints.send_replace(checkpoint.seal);
                     return Ok(true);
                 }

@@ -8,8 +8,9 @@ use openraft::EntryPayload;
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 
 use super::types::{Entry, LogId, StoredMembership, TypeConfig};
+use crate::engine::{self, Engine};
 use crate::log::entry;
-use crate::storage::{Checkpoint, LogPosition};
+use crate::storage::{Checkpoint, LogPosition, Store};
 
 /// What openraft calls the data of a snapshot: which files make up the state, and all that is in none of them.
 pub type SnapshotData = Arc<Checkpoint>;
@@ -44,6 +45,14 @@ pub fn decode_membership(bytes: &Bytes) -> io::Result<StoredMembership> {
             Ok(StoredMembership::new(Some(decoded.log_id), membership))
         }
         _ => Err(invalid("a checkpoint holds no membership where one should be".to_owned())),
+    }
+}
+
+/// The engine as the checkpoint of a store left it; the log behind it is applied next.
+pub fn engine(store: &Store) -> Result<Engine, engine::OpenError> {
+    match store.checkpoint_and_sealed() {
+        (None, _) => Ok(Engine::default()),
+        (Some(last), sealed) => Engine::continued(&last.state, &last.local_state, sealed),
     }
 }
 

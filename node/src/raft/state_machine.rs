@@ -152,14 +152,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotData,
     ) -> io::Result<()> {
         let store = self.store.clone();
-        let installed = self
-            .offload
-            .run(move || store.install(&snapshot))
-            .await
-            .map_err(io::Error::other)?;
+        let installed =
+            self.offload.run(move || store.install(&snapshot)).await.map_err(io::Error::other)?;
         let next_position = {
             let mut engine = self.engine.write();
-            *engine = Engine::open(&self.store).map_err(io::Error::other)?;
+            *engine = snapshot::engine(&self.store).map_err(io::Error::other)?;
             engine.next_position()
         };
         self.checkpoints.send_replace(installed.seal);

@@ -216,7 +216,7 @@ impl v1::cluster_server::Cluster for ClusterService {
         decide!(self, request, checkpoint, |member, message| async {
             let command = Command::Seal.encode();
             let outcome = proposed(member.proposer().propose_regardless(command).await)?;
-            let Outcome::Sealed { seal, next_position } = outcome else {
+            let Outcome::Sealed { seal, position } = outcome else {
                 let other = format!("a seal was asked, {outcome:?} came");
                 return Err(Reason::Internal.plain(other));
             };
@@ -225,7 +225,7 @@ impl v1::cluster_server::Cluster for ClusterService {
                 let stopping = |_closed| Reason::NotReady.plain("the node is stopping");
                 sealed.wait_for(|durable| *durable >= seal).await.map_err(stopping)?;
             }
-            Ok(v1::CheckpointResponse { seal, sealed_position: next_position })
+            Ok(v1::CheckpointResponse { seal, sealed_position: position })
         })
     }
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::limits;
-use crate::raft::{Member, wire};
 use crate::raft::reads::ReadIndexError;
+use crate::raft::{Member, wire};
 
 /// Returns when what this node has applied satisfies `wanted`, or says why that cannot be had by `deadline`.
 pub async fn ensure(

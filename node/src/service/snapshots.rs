@@ -30,11 +30,15 @@ pub fn install(
 ) -> Result<Progress, Status> {
     let vote = wire::vote_from_wire(request.vote)?;
     let from = request.envelope.map_or(0, |envelope| envelope.from_node_id);
-    let giver =
-        Giver { address: request.sender_address, envelope: wire::envelope(member.identity(), from) };
+    let giver = Giver {
+        address: request.sender_address,
+        envelope: wire::envelope(member.identity(), from),
+    };
     let (tell, told) = watch::channel(0_u64);
     let installing = AbortOnDropHandle::new(tokio::spawn(async move {
-        let progress = |bytes| drop(tell.send_replace(bytes));
+        let progress = |bytes| {
+            tell.send_replace(bytes);
+        };
         member.installer().install(vote, request.checkpoint, giver, progress).await
     }));
     let under_way = UnderWay { installing, told };
@@ -50,8 +54,7 @@ impl UnderWay {
     /// The next answer, and what follows it.
     async fn next(mut self) -> Option<(Result<v1::InstallSnapshotResponse, Status>, Option<Self>)> {
         use v1::install_snapshot_response::Progress;
-        let answer =
-            |progress| Ok(v1::InstallSnapshotResponse { progress: Some(progress) });
+        let answer = |progress| Ok(v1::InstallSnapshotResponse { progress: Some(progress) });
         tokio::select! {
             Ok(()) = self.told.changed() => {
                 let fetched = *self.told.borrow_and_update();

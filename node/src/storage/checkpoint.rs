@@ -146,8 +146,7 @@ impl Checkpoint {
 
     /// Reads a checkpoint, also one that a peer sent: what it names are names of files and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptCheckpoint> {
-        let (body, mut crc) =
-            bytes.split_at(bytes.len().checked_sub(4).ok_or(Malformed::Short)?);
+        let (body, mut crc) = bytes.split_at(bytes.len().checked_sub(4).ok_or(Malformed::Short)?);
         if crc32c::crc32c(body) != crc.get_u32_le() {
             return Err(CorruptCheckpoint::Checksum);
         }

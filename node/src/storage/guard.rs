@@ -13,7 +13,9 @@ use super::volume::{Volume, VolumeFile};
 
 /// Why nothing is written any more.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{path} could not be {what} ({reason}): the disk cannot be trusted and the node has to stop")]
+#[error(
+    "{path} could not be {what} ({reason}): the disk cannot be trusted and the node has to stop"
+)]
 pub struct Poison {
     /// What people call the file or folder.
     pub path: String,

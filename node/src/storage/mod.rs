@@ -27,9 +27,7 @@ pub mod volume;
 
 pub use cache::BlockCache;
 pub use catalogue::CatalogueError;
-pub use checkpoint::{
-    Checkpoint, CorruptCheckpoint, FileMeta, LogPosition, RecordsMeta, RunMeta,
-};
+pub use checkpoint::{Checkpoint, CorruptCheckpoint, FileMeta, LogPosition, RecordsMeta, RunMeta};
 pub use error::{ReadError, WriteError};
 pub use files::Files;
 pub use guard::Poison;

@@ -57,7 +57,9 @@ pub enum StoreError {
         source: io::Error,
     },
     /// What should follow the state does not.
-    #[error("seal {seal} from position {position} does not follow seal {last_seal} that ends at {end_position}")]
+    #[error(
+        "seal {seal} from position {position} does not follow seal {last_seal} that ends at {end_position}"
+    )]
     OutOfOrder {
         /// The seal that was asked for.
         seal: u64,

@@ -76,7 +76,9 @@ impl Store {
         shared.commit(Output::new(shared), |now| {
             let now = now.filter(|now| same(Some(now))).ok_or(StoreError::Superseded)?;
             let (records, runs) = (offered.records.clone(), offered.runs.clone());
-            Ok(Checkpoint { records, runs, ..now.clone() })
+            // What the engine keeps of its own speaks of the files.
+            let local_state = offered.local_state.clone();
+            Ok(Checkpoint { records, runs, local_state, ..now.clone() })
         })?;
         let mut changes = shared.changes.lock();
         for name in moved {

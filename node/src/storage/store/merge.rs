@@ -1,7 +1,6 @@
 //! Merging: eight runs of a level become one of the next, so that a look-up meets few runs however many seals there
 //! were. Which ones is a function of the seals' numbers, so that all replicas make the same files.
 
-use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 
 use super::super::checkpoint::{Checkpoint, FileMeta, RecordsMeta, RunMeta};
@@ -269,8 +268,7 @@ mod tests {
             runs.push((0, seal..=seal));
             while let Some(plan) = MergePlan::of(&checkpoint(seal, &runs)) {
                 assert!(plan.runs.len() == 8 && *plan.seals.end() == seal, "{plan:?}");
-                let names: BTreeSet<_> =
-                    plan.runs.iter().map(|run| *run.seals.start()).collect();
+                let names: BTreeSet<_> = plan.runs.iter().map(|run| *run.seals.start()).collect();
                 runs.retain(|(_, seals)| !names.contains(seals.start()));
                 runs.push((plan.level, plan.seals));
             }

@@ -80,9 +80,8 @@ impl Shared {
     /// Notes what was in the view `before` and is in the present one no more, and removes what can go.
     pub(super) fn retire(&self, changes: &mut Changes, before: View) {
         let now = self.view.read().checkpoint.clone();
-        let named = |path: &str| {
-            now.as_ref().is_some_and(|now| now.files().any(|file| file.name == path))
-        };
+        let named =
+            |path: &str| now.as_ref().is_some_and(|now| now.files().any(|file| file.name == path));
         // What was to go may be part of the state again: the same name is the same contents.
         changes.obsolete.retain(|obsolete| !named(obsolete.path()));
         let size = |path: &str| {
@@ -90,7 +89,8 @@ impl Shared {
             files.find(|file| file.name == path).map_or(0, |file| file.bytes)
         };
         for layer in &before.sealed.layers {
-            let records = layer.records.iter().map(|file| Reader::Records(Arc::clone(&file.reader)));
+            let records =
+                layer.records.iter().map(|file| Reader::Records(Arc::clone(&file.reader)));
             for reader in records.chain([Reader::Run(Arc::clone(&layer.run))]) {
                 let mut obsolete = Obsolete { bytes: 0, reader };
                 if !named(obsolete.path()) {

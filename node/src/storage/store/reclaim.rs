@@ -100,7 +100,8 @@ impl Store {
 fn removed_events(stored: &StoredRecord, keep: &dyn Fn(&str, u64) -> bool) -> u32 {
     let stream = stored.record.stream_id();
     let first = stored.first_version + u64::from(stored.removed);
-    let kept = (0..stored.record.events_len()).find(|index| keep(stream, first + u64::from(*index)));
+    let kept =
+        (0..stored.record.events_len()).find(|index| keep(stream, first + u64::from(*index)));
     kept.unwrap_or(stored.record.events_len())
 }
 

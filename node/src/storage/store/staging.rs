@@ -132,15 +132,18 @@ impl Store {
             }
         }
         let installed = shared.commit(Output::new(shared), |now| {
-            let (last_seal, end_position) =
-                now.map_or((0, 0), |now| (now.seal, now.end_position));
+            let (last_seal, end_position) = now.map_or((0, 0), |now| (now.seal, now.end_position));
             if now.is_some_and(|now| checkpoint.applied < now.applied) {
                 let (seal, position) = (checkpoint.seal, checkpoint.end_position);
                 return Err(StoreError::OutOfOrder { seal, position, last_seal, end_position });
             }
             // A merge may have replaced what was there at the first look.
             let there = |file: &FileMeta| is_part(now, file) || moved.contains(&file.name);
-            if checkpoint.files().all(there) { Ok(checkpoint.clone()) } else { Err(StoreError::Superseded) }
+            if checkpoint.files().all(there) {
+                Ok(checkpoint.clone())
+            } else {
+                Err(StoreError::Superseded)
+            }
         })?;
         let mut changes = shared.changes.lock();
         for name in &moved {

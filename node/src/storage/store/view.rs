@@ -47,7 +47,8 @@ impl View {
                     run: reader.unwrap_or_else(|| Arc::new(RunReader::new(files, name, bytes))),
                     records: Vec::new(),
                 };
-                let in_layer = |positions: &std::ops::Range<u64>| positions.end <= run.positions.end;
+                let in_layer =
+                    |positions: &std::ops::Range<u64>| positions.end <= run.positions.end;
                 while let Some(meta) = metas.next_if(|meta| in_layer(&meta.positions)) {
                     let (name, bytes) = (&meta.file.name, meta.file.bytes);
                     let reader = records.get(name.as_str()).map(|reader| Arc::clone(reader));
