@@ -10,8 +10,8 @@ use super::group::{CorruptGroup, Group};
 use super::head::{Head, StreamStatus};
 use super::layer::record_at;
 use super::outcome::{Appended, Outcome};
-use super::sealing::LogPosition;
 use crate::event::{RecordView, StoredRecord};
+use crate::storage::LogPosition;
 
 impl Engine {
     /// Applies one committed group: one outcome per command, in order. The overlay keeps slices of the
@@ -31,7 +31,9 @@ impl Engine {
         let mut outcomes = Vec::with_capacity(commands.len());
         let mut seals = false;
         for (index, command) in commands.into_iter().enumerate() {
-            seals |= command == Command::Seal;
+            let seal = command == Command::Seal;
+            seals |= seal;
+            self.changed |= !seal;
             match self.apply(command) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(source) => {
@@ -44,7 +46,14 @@ impl Engine {
             self.active.add_record_bytes(group.len());
         }
         if seals {
-            self.freeze(applied);
+            self.seal(applied);
+            let sealed =
+                Outcome::Sealed { seal: self.state.seals, position: self.state.next_position };
+            for outcome in &mut outcomes {
+                if matches!(outcome, Outcome::Sealed { .. }) {
+                    *outcome = sealed.clone();
+                }
+            }
         }
         Ok(outcomes)
     }
@@ -65,7 +74,8 @@ impl Engine {
             Command::Truncate { stream_id, before_version, expectation } => {
                 self.truncate(&stream_id, before_version, expectation)?
             }
-            Command::Seal => Outcome::Sealed { seal: self.state.seals + 1 },
+            // Which seal it is, is known at the end of the group.
+            Command::Seal => Outcome::Sealed { seal: 0, position: 0 },
             Command::Activate => {
                 self.state.activated = true;
                 Outcome::Activated

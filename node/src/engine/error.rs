@@ -2,7 +2,7 @@
 
 use super::group::CorruptGroup;
 use super::select::SelectError;
-use crate::event::Malformed;
+use crate::storage;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -10,18 +10,33 @@ pub enum ReadError {
     /// What an index says is there is not there.
     #[error("stream {stream_id:?} should have version {version}, but no layer holds it")]
     VersionMissing { stream_id: String, version: u64 },
-    /// A head in a sealed file is not one, although its block's checksum is right.
-    #[error("the head of stream {stream_id:?} is malformed: {source}")]
-    Head { stream_id: String, source: Malformed },
+    /// A sealed file is damaged, or the disk did not give its bytes.
+    #[error(transparent)]
+    File(#[from] storage::ReadError),
+    /// What stands in an index is not what belongs there, although its block's checksum is right.
+    #[error("{file} holds {what} that is none")]
+    Index { file: String, what: &'static str },
+    /// Which events were removed is not known, so none can be shown.
+    #[error("what was removed is not known: {why}")]
+    RemovalsUnknown { why: String },
     /// The read's filter cannot judge an event.
     #[error(transparent)]
     Select(#[from] SelectError),
 }
 
 impl ReadError {
-    /// Never by itself: a damaged file has to be replaced first, a filter changed.
+    /// The sealed file that is damaged, if that is what it is: it has to be fetched again from another member.
+    pub fn damaged_file(&self) -> Option<&str> {
+        match self {
+            Self::File(error @ storage::ReadError::Damaged { .. }) => Some(error.file()),
+            Self::Index { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether reading again, unchanged, may succeed. What is damaged has to be mended first, or a filter changed.
     pub const fn retryable(&self) -> bool {
-        false
+        matches!(self, Self::File(error) if error.retryable())
     }
 }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::error::ReadError;
 use super::head::Head;
+use super::removals::Removal;
 use crate::event::StoredRecord;
 
 /// An index over the first positions of records.
@@ -77,6 +78,10 @@ pub trait Layer: Debug + Send + Sync {
 
     /// The first position of the first record that is not older than the time, microseconds since 1970 UTC.
     fn position_at_time(&self, epoch_us: u64) -> Result<Option<u64>, ReadError>;
+
+    /// The first stream whose name is not below `name`, of those of which events were removed while the layer was
+    /// the newest.
+    fn removal_from(&self, name: &str) -> Result<Option<(String, Removal)>, ReadError>;
 }
 
 /// The record that begins at the position, unless it is gone.

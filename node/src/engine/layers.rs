@@ -8,59 +8,57 @@ use super::head::Head;
 use super::layer::Layer;
 use super::overlay::Overlay;
 use super::page::Direction;
-
-/// A frozen overlay and the seal that it will become.
-#[derive(Debug, Clone)]
-pub(super) struct Frozen {
-    pub seal: u64,
-    pub overlay: Arc<Overlay>,
-}
+use crate::storage::Sealed;
 
 /// Layers in the order of positions: the sealed ones, then the frozen ones. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Layers {
-    sealed: Arc<[Arc<dyn Layer>]>,
-    frozen: Arc<[Frozen]>,
-}
-
-impl Default for Layers {
-    fn default() -> Self {
-        Self { sealed: Arc::new([]), frozen: Arc::new([]) }
-    }
+    sealed: Arc<Sealed>,
+    frozen: Arc<[Arc<Overlay>]>,
 }
 
 impl Layers {
+    /// The sealed layers alone.
+    pub fn sealed(sealed: Arc<Sealed>) -> Self {
+        Self { sealed, frozen: Arc::default() }
+    }
+
     /// Puts a frozen overlay on top.
-    pub fn freeze(&mut self, frozen: Frozen) {
+    pub fn freeze(&mut self, frozen: Arc<Overlay>) {
         self.frozen = self.frozen.iter().cloned().chain([frozen]).collect();
     }
 
-    /// Takes the sealed layers as they are after `seal`, and lets go of the frozen ones that are in them.
-    pub fn seal(&mut self, seal: u64, sealed: Vec<Arc<dyn Layer>>) {
-        self.sealed = sealed.into();
-        self.frozen = self.frozen.iter().filter(|frozen| frozen.seal > seal).cloned().collect();
+    /// Takes the sealed layers as they are now, and lets go of the frozen ones that are in them.
+    pub fn seal(&mut self, sealed: Arc<Sealed>) {
+        let end = sealed_end(&sealed);
+        self.frozen = self.frozen.iter().filter(|frozen| frozen.end() > end).cloned().collect();
+        self.sealed = sealed;
+    }
+
+    /// The position behind the last sealed record.
+    pub fn sealed_end(&self) -> u64 {
+        sealed_end(&self.sealed)
     }
 
     /// Memory that the frozen overlays take, in bytes.
     pub fn frozen_bytes(&self) -> u64 {
-        self.frozen.iter().map(|frozen| frozen.overlay.bytes()).sum()
+        self.frozen.iter().map(|frozen| frozen.bytes()).sum()
+    }
+
+    /// Those in files, from the lowest positions up.
+    pub fn ascending_sealed(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
+        self.sealed.layers.iter().map(|layer| layer as &dyn Layer)
     }
 
     /// From the lowest positions up.
     pub fn ascending(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
-        let sealed = self.sealed.iter().map(AsRef::as_ref);
-        let frozen = self.frozen.iter().map(|frozen| frozen.overlay.as_ref() as &dyn Layer);
-        sealed.chain(frozen)
+        let frozen = self.frozen.iter().map(|frozen| frozen.as_ref() as &dyn Layer);
+        self.ascending_sealed().chain(frozen)
     }
 
     /// From the highest positions down: what a layer says goes before what a later one of these says.
     pub fn newest_first(&self) -> impl Iterator<Item = &dyn Layer> {
         self.ascending().rev()
-    }
-
-    /// The position behind the last layer's; `None`: there is none.
-    pub fn end(&self) -> Option<u64> {
-        self.newest_first().next().map(|layer| layer.positions().end)
     }
 
     /// The layer to read at a position in a direction; `None`: there is none that way.
@@ -84,4 +82,9 @@ impl Layers {
         }
         Ok(None)
     }
+}
+
+/// The position behind the last record of sealed layers.
+pub(super) fn sealed_end(sealed: &Sealed) -> u64 {
+    sealed.layers.last().map_or(0, |layer| layer.positions.end)
 }

@@ -13,6 +13,7 @@ mod command;
 mod condition;
 mod error;
 mod expectation;
+mod files;
 mod group;
 mod head;
 mod layer;
@@ -26,6 +27,7 @@ mod query;
 mod reader;
 mod refusal;
 mod removals;
+mod sealed_layer;
 mod sealing;
 mod select;
 mod small_state;
@@ -40,21 +42,22 @@ use parking_lot::RwLock;
 pub use command::{Command, CorruptCommand, StreamAppend};
 pub use error::{ApplyError, ReadError};
 pub use expectation::Expectation;
+pub use files::OpenError;
 pub use group::{CorruptGroup, Group, encode_group};
 pub use head::{Head, StreamStatus};
 pub use layer::{EventPlace, Layer, Posting};
 use layers::Layers;
 pub use notice::{NOTICES_STREAM, StreamChange, StreamNotice};
 pub use outcome::{Appended, Outcome, Removed};
-pub use overlay::Overlay;
+pub use overlay::{IndexEntry, Overlay};
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
 pub use query::{AppendCondition, Query, QueryItem};
 pub use reader::{
     AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState, Totals,
 };
 pub use refusal::Refusal;
-pub use removals::{Removal, Removals};
-pub use sealing::{LogPosition, Sealing};
+pub use removals::{Reclaimable, Removal, Removals};
+pub use sealing::Sealing;
 pub use select::{Select, SelectError};
 pub use small_state::CorruptState;
 use small_state::SmallState;
@@ -70,7 +73,10 @@ pub struct Engine {
     layers: Layers,
     removals: Arc<Removals>,
     state: SmallState,
-    /// Frozen overlays that nobody has begun to write yet.
+    /// Whether anything was decided that the last seal does not have, be it that something was refused: the log
+    /// behind a seal can go only when there is a newer one.
+    changed: bool,
+    /// Frozen overlays that nobody has taken yet to write them.
     sealings: VecDeque<Sealing>,
     /// A group could not be applied in full: the state is not the log's any more.
     poisoned: bool,

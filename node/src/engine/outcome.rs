@@ -19,8 +19,9 @@ pub enum Outcome {
     Activated,
     /// The volume's node id.
     NodeIdAllocated(u64),
-    /// At the end of the command's group the overlay is frozen as this seal, counted from 1.
-    Sealed { seal: u64 },
+    /// Everything below the position is in this seal, counted from 1, once it is written: the one that the command's
+    /// group ends with, or the last one if nothing was decided since.
+    Sealed { seal: u64, position: u64 },
 }
 
 /// Where the events of an append stand.

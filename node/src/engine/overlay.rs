@@ -4,12 +4,14 @@
 //! Hash maps here are looked up, and sorted before anything is made of their contents, so that their random
 //! order cannot reach a result.
 
+mod index;
 mod layer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
+pub use self::index::IndexEntry;
 use super::head::Head;
 use crate::event::{EventView, StoredRecord, is_system_stream};
 
@@ -129,18 +131,18 @@ impl Overlay {
         self.bytes
     }
 
-    /// Whether nothing was applied here that a seal would have to write.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.streams.is_empty()
-    }
-
     /// The records, in the order of positions.
     pub fn records(&self) -> &[StoredRecord] {
         &self.records
     }
 
+    /// The position of the first record, or of the next one while there is none.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The position behind the last record.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.records.last().map_or(self.start, StoredRecord::end_position)
     }
 

@@ -1,25 +1,17 @@
 //! Sealing: the overlay is frozen where the log says so, written elsewhere, and let go of once its files are
 //! part of the store.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::layers::Frozen;
-use super::overlay::Overlay;
-use super::removals::{Removal, Removals};
-use super::{Engine, Layer};
+use super::Engine;
+use super::overlay::{IndexEntry, Overlay};
+use crate::event::StoredRecord;
+use crate::storage::LogPosition;
 
-/// The place of an entry in Raft's log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPosition {
-    pub term: u64,
-    pub index: u64,
-}
-
-/// A frozen overlay, to be written as files, with the state as it was at that moment.
+/// A frozen overlay, to be written as files, with the state as it was at that moment. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sealing {
     /// Counted from 1.
@@ -28,12 +20,24 @@ pub struct Sealing {
     pub overlay: Arc<Overlay>,
     /// The small state, the same on every node.
     pub state: Bytes,
-    /// What was removed and is not reclaimed on this node.
-    pub removals: Arc<Removals>,
+    /// How far this node had reclaimed what was removed. May differ between nodes.
+    pub removals: Bytes,
     /// The log entry that froze the overlay: everything up to it is in the seal.
     pub applied: LogPosition,
     /// The positions of the overlay's records.
     pub positions: Range<u64>,
+}
+
+impl Sealing {
+    /// The records, in the order of positions.
+    pub fn records(&self) -> impl Iterator<Item = StoredRecord> + '_ {
+        self.overlay.records().iter().cloned()
+    }
+
+    /// The keys and values of the run over the records, strictly ascending by key.
+    pub fn index(&self) -> impl Iterator<Item = IndexEntry> + '_ {
+        self.overlay.index()
+    }
 }
 
 impl Engine {
@@ -47,44 +51,26 @@ impl Engine {
         self.state.seals
     }
 
-    /// Reads the layers up to `seal` from these from now on, and lets go of the frozen overlays that are in
-    /// them. Also after a merge, which makes other layers of the same seals.
-    pub fn sealed(&mut self, seal: u64, layers: Vec<Arc<dyn Layer>>) {
-        self.layers.seal(seal, layers);
-    }
-
-    /// What was removed and whose bytes are still there, for a rewrite of files to leave out.
-    pub fn removals(&self) -> &Arc<Removals> {
-        &self.removals
-    }
-
-    /// Reads layers that were rewritten without the events in `reclaimed` below `position`, and forgets these
-    /// removals. Reads that go on with the old layers keep the old removals.
-    pub fn reclaimed(
-        &mut self,
-        seal: u64,
-        layers: Vec<Arc<dyn Layer>>,
-        reclaimed: &BTreeMap<String, Removal>,
-        position: u64,
-    ) {
-        self.removals = Arc::new(self.removals.without(reclaimed, position));
-        self.layers.seal(seal, layers);
-    }
-
-    /// Begins a new overlay. The old one stays readable until its files are.
-    pub(super) fn freeze(&mut self, applied: LogPosition) {
+    /// Freezes the overlay, unless there is nothing that the last seal does not have.
+    pub(super) fn seal(&mut self, applied: LogPosition) {
+        if !self.changed {
+            return;
+        }
+        self.changed = false;
         self.state.seals += 1;
-        let seal = self.state.seals;
         let next = Overlay::starting_at(self.state.next_position);
         let overlay = Arc::new(std::mem::replace(&mut self.active, next));
         self.sealings.push_back(Sealing {
-            seal,
-            positions: overlay.positions(),
+            seal: self.state.seals,
+            positions: overlay.start()..overlay.end(),
             overlay: Arc::clone(&overlay),
             state: self.state.encode(),
-            removals: Arc::clone(&self.removals),
+            removals: self.removals.encode_mark(),
             applied,
         });
-        self.layers.freeze(Frozen { seal, overlay });
+        // Without records there is nothing to read in it.
+        if overlay.end() > overlay.start() {
+            self.layers.freeze(overlay);
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::{Overlay, StreamIndex};
 use crate::engine::error::ReadError;
 use crate::engine::head::Head;
 use crate::engine::layer::{EventPlace, Layer, Posting};
+use crate::engine::removals::Removal;
 use crate::event::StoredRecord;
 
 impl Layer for Overlay {
@@ -76,14 +77,25 @@ impl Layer for Overlay {
         let place = self.records.partition_point(|stored| stored.epoch_us < epoch_us);
         Ok(self.records.get(place).map(|stored| stored.first_position))
     }
+
+    fn removal_from(&self, name: &str) -> Result<Option<(String, Removal)>, ReadError> {
+        let mut names = self.names.range::<str, _>((Bound::Included(name), Bound::Unbounded));
+        Ok(names.find_map(|name| Some((name.to_string(), self.removal_here(name)?))))
+    }
 }
 
 impl Overlay {
-    fn record(&self, place: u32) -> &StoredRecord {
+    /// What was removed of a stream while this overlay was the active one.
+    pub(super) fn removal_here(&self, stream_id: &str) -> Option<Removal> {
+        let removal = Removal::of_head(self.head_here(stream_id)?)?;
+        (removal.before_position >= self.start).then_some(removal)
+    }
+
+    pub(super) fn record(&self, place: u32) -> &StoredRecord {
         &self.records[place as usize]
     }
 
-    fn stream_records(&self, stream_id: &str) -> &[u32] {
+    pub(super) fn stream_records(&self, stream_id: &str) -> &[u32] {
         self.streams.get(stream_id).map_or(&[], |StreamIndex { records, .. }| records)
     }
 

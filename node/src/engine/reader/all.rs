@@ -164,7 +164,7 @@ impl StateReader {
     fn gather_all(&self, walk: &Walk<'_>) -> Result<Batch, ReadError> {
         let engine = self.engine.read();
         if engine.active_has(walk.from, walk.direction) {
-            let mut batch = gather(&engine.active, &engine.removals, walk)?;
+            let mut batch = gather(&engine.active, engine.removals.known()?, walk)?;
             // Nothing lies above the active overlay.
             batch.next = batch.next.filter(|&next| next < engine.next_position());
             return Ok(batch);
@@ -172,7 +172,7 @@ impl StateReader {
         let view = engine.view();
         drop(engine);
         match view.layers.at(walk.from, walk.direction) {
-            Some(layer) => gather(layer, &view.removals, walk),
+            Some(layer) => gather(layer, view.removals.known()?, walk),
             None => Ok(Batch::default()),
         }
     }

@@ -33,7 +33,7 @@ impl StateReader {
         let notices_max = notices_max.clamp(1, NOTICES_PAGE_MAX);
         let engine = self.engine.read();
         let mut page = NoticePage { next: from, ..NoticePage::default() };
-        if engine.layers.end().is_none_or(|end| end <= from) {
+        if engine.active.start() <= from {
             page.gather(&engine.active, &engine.removals, include_system, notices_max)?;
             return Ok(page);
         }
