@@ -9,7 +9,7 @@ use tonic::Status;
 use super::wire;
 use crate::limits;
 use crate::raft::reads::ReadIndexError;
-use crate::raft::{Member, wire};
+use crate::raft::{Member, wire as peer_wire};
 
 /// Returns when what this node has applied satisfies `wanted`, or says why that cannot be had by `deadline`.
 pub async fn ensure(
@@ -74,7 +74,7 @@ async fn attempt(member: &Member) -> Result<u64, Status> {
     let Some((leader, node)) = member.other_leader() else {
         return Err(no_leader());
     };
-    let envelope = wire::envelope(member.identity(), leader);
+    let envelope = peer_wire::envelope(member.identity(), leader);
     let mut client = member.connections().control(&node.peer_address)?;
     let call = client.read_index(v1::ReadIndexRequest { envelope: Some(envelope) });
     match tokio::time::timeout(limits::PEER_CALL_TIMEOUT, call).await {

@@ -118,10 +118,16 @@ fn stream_tombstoned(stream_id: &str) -> Status {
     Reason::StreamTombstoned.status(message, [("stream", stream_id)])
 }
 
-/// Why nothing could be read. The caller need not know more of a damaged file than which one it is; the node's log
-/// does.
+/// Why nothing could be read. A damaged file is fetched again from another member, so a retry may help, at once on
+/// another node.
 pub fn read_failed(error: ReadError) -> Status {
     let message = error.to_string();
+    if let Some(file) = error.damaged_file() {
+        return Reason::Damaged.status(
+            format!("{message}; it is being mended from another member"),
+            [("file", file)],
+        );
+    }
     match error {
         ReadError::Select(SelectError::TooCostly { position, steps_max }) => Reason::LimitExceeded
             .status(
@@ -134,7 +140,10 @@ pub fn read_failed(error: ReadError) -> Status {
                     ("position", position.to_string()),
                 ],
             ),
-        ReadError::VersionMissing { .. } | ReadError::Head { .. } => Reason::Damaged.plain(message),
+        ReadError::VersionMissing { .. } | ReadError::RemovalsUnknown { .. } => {
+            Reason::Damaged.plain(message)
+        }
+        ReadError::File(_) | ReadError::Index { .. } => Reason::Internal.plain(message),
     }
 }
 

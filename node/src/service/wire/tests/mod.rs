@@ -14,7 +14,8 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::{Command, Engine, LogPosition, Outcome, StateReader, StreamRead, encode_group};
+use crate::engine::{Command, Engine, Outcome, StateReader, StreamRead, encode_group};
+use crate::storage::LogPosition;
 
 const NEW_ID: Uuid = Uuid::from_u128(0xfeed);
 
