@@ -8,7 +8,10 @@ use uuid::Uuid;
 use v1::expectation::Kind;
 
 use super::*;
-use crate::engine::{Command, Engine, Expectation, Outcome, Refusal, encode_group};
+use crate::engine::{
+    Command, Engine, Expectation, Listing, LogPosition, Outcome, Refusal, SharedEngine,
+    StateReader, StreamRead, encode_group,
+};
 use crate::limits;
 
 const NEW_ID: Uuid = Uuid::from_u128(0xfeed);
@@ -30,10 +33,16 @@ fn stream(stream_id: impl Into<String>) -> v1::StreamAppend {
 fn recorded(event: v1::NewEvent) -> v1::Event {
     let request = request_of(vec![event]);
     let command = append_command(&request, || NEW_ID).unwrap();
-    let mut engine = Engine::default();
-    engine.apply_group(&encode_group(77, &[command])).unwrap();
-    let page = engine.read_stream("orders-1", 0, Direction::Forward, 1, 0);
+    let page = reader_after(77, command).read_stream(&StreamRead::of("orders-1")).unwrap();
     super::event(&page.events[0])
+}
+
+/// An empty store after one command.
+fn reader_after(epoch_us: u64, command: Bytes) -> StateReader {
+    let engine = SharedEngine::default();
+    let group = encode_group(epoch_us, &[command]);
+    engine.write().apply_group(&group, LogPosition::default()).unwrap();
+    StateReader::new(engine)
 }
 
 /// Reason, sentence, and the values by name.
@@ -302,7 +311,7 @@ fn expectations_are_read_from_their_numbers() {
         let mut request = request_of(vec![new_event()]);
         request.appends[0].expectation = Some(v1::Expectation { kind });
         append_command(&request, || NEW_ID).map(|bytes| match Command::decode(&bytes).unwrap() {
-            Command::Append { appends } => appends[0].expectation,
+            Command::Append { appends, .. } => appends[0].expectation,
             other => panic!("{other:?}"),
         })
     };
@@ -367,7 +376,9 @@ fn every_refusal_has_its_reason() {
 fn an_answer_names_each_stream_in_the_order_of_the_request() {
     let request = v1::AppendRequest { appends: vec![stream("b"), stream("a")], condition: None };
     let command = append_command(&request, Uuid::now_v7).unwrap();
-    let outcome = Engine::default().apply_group(&encode_group(5, &[command])).unwrap().remove(0);
+    let group = encode_group(5, &[command]);
+    let outcomes = Engine::default().apply_group(&group, LogPosition::default()).unwrap();
+    let outcome = outcomes[0].clone();
     let Outcome::Appended(appended) = outcome else { panic!("{outcome:?}") };
     let answered =
         |stream_id: &str| v1::StreamAppended { stream_id: stream_id.to_owned(), last_version: 0 };
@@ -387,14 +398,15 @@ fn streams_are_described_and_listed() {
     let unknown = stream_info("x", None);
     assert_eq!((unknown.exists, unknown.first_version, unknown.last_version), (false, -1, -1));
 
-    let mut engine = Engine::default();
     let request = v1::AppendRequest { appends: vec![stream("a"), stream("b")], condition: None };
     let command = append_command(&request, Uuid::now_v7).unwrap();
-    engine.apply_group(&encode_group(5, &[command])).unwrap();
-    let response = list_response(&engine.list_streams(None, "", false, 1));
+    let reader = reader_after(5, command);
+    let listing = Listing { streams_max: 1, ..Listing::default() };
+    let response = list_response(&reader.list_streams(&listing).unwrap());
     assert_eq!(response.next_page_token, "a");
     assert!(response.streams[0].exists);
-    let response = list_response(&engine.list_streams(Some("a"), "", false, 1));
+    let listing = Listing { after: Some("a"), ..listing };
+    let response = list_response(&reader.list_streams(&listing).unwrap());
     assert_eq!(
         (response.streams[0].stream_id.as_str(), response.next_page_token.as_str()),
         ("b", "")
