@@ -88,6 +88,10 @@ pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
 /// record stands in one block, and what one append brings to one stream is one record.
 pub const BLOCK_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 
+/// Up to this size neighbouring records files are joined, in bytes: few files for a large store, and yet small enough
+/// that one which has to be written again, or fetched again, is soon there.
+pub const RECORDS_FILE_BYTES: u64 = 64 << 20;
+
 const _: () = {
     // Lengths and places inside a block are u32.
     assert!(BLOCK_BYTES_MAX < u32::MAX as usize / 2);
@@ -249,6 +253,23 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long Raft's core may take to answer the liveness probe.
 pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- Sealing, and sealed files between members ----
+
+/// How often, at most, the leader looks whether there is enough to seal.
+pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Between attempts to seal while the disk is full.
+pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Between attempts to mend a damaged file.
+pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.
+pub const FETCH_CHUNK_BYTES: u64 = 256 * 1024;
+/// How long a member that gives a file may say nothing.
+pub const FETCH_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a member that takes in a checkpoint may say nothing: a chunk may have waited for its own stall.
+pub const INSTALL_STALL_MAX: Duration = Duration::from_secs(20);
+
+const _: () = assert!(FETCH_CHUNK_BYTES < PEER_MESSAGE_BYTES_MAX as u64);
+
 // ---- Requests ----
 
 /// Commands that may wait for the proposer.
@@ -289,6 +310,10 @@ pub const CONSENSUS_THREADS: usize = 2;
 pub const CLIENT_THREADS: usize = 2;
 /// Which part of the memory that the node may use the unsealed events may fill: one in so many.
 pub const UNSEALED_MEMORY_PART: u64 = 4;
+/// Which part of that memory one overlay may fill before it is sealed.
+pub const SEAL_MEMORY_PART: u64 = 8;
+/// Which part of that memory blocks, filters and indexes of sealed files may fill.
+pub const BLOCK_CACHE_MEMORY_PART: u64 = 8;
 /// Which part of that memory the log's cache may fill.
 pub const LOG_CACHE_MEMORY_PART: u64 = 8;
 /// How long a volume is waited for that another process still holds: the grace of a deleted pod.

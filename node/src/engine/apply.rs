@@ -10,8 +10,8 @@ use super::group::{CorruptGroup, Group};
 use super::head::{Head, StreamStatus};
 use super::layer::record_at;
 use super::outcome::{Appended, Outcome};
-use super::sealing::LogPosition;
 use crate::event::{RecordView, StoredRecord};
+use crate::storage::LogPosition;
 
 impl Engine {
     /// Applies one committed group: one outcome per command, in order. The overlay keeps slices of the

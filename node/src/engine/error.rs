@@ -25,6 +25,15 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The sealed file that is damaged, if that is what it is: it has to be fetched again from another member.
+    pub fn damaged_file(&self) -> Option<&str> {
+        match self {
+            Self::File(error @ storage::ReadError::Damaged { .. }) => Some(error.file()),
+            Self::Index { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
     /// Whether reading again, unchanged, may succeed. What is damaged has to be mended first, or a filter changed.
     pub const fn retryable(&self) -> bool {
         matches!(self, Self::File(error) if error.retryable())

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::error::ReadError;
 use super::layer::Layer;
 use super::layers::{Layers, sealed_end};
 use super::overlay::Overlay;
@@ -94,5 +95,25 @@ impl Engine {
     fn read_removals(&mut self, reclaimed_before: u64) {
         let layers = self.layers.ascending().chain([&self.active as &dyn Layer]);
         self.removals = Arc::new(Removals::of(layers, reclaimed_before));
+    }
+}
+
+impl Reclaimable {
+    /// Where records begin that hold events of these removals, ascending: in which files there is something to gain.
+    pub fn positions(&self, sealed: &Sealed) -> Result<Vec<u64>, ReadError> {
+        let mut positions = Vec::new();
+        for layer in &sealed.layers {
+            for (stream_id, removal) in self.streams() {
+                let mut version = 0;
+                while let Some(stored) = layer.stream_record_from(stream_id, version)?
+                    && stored.first_version + u64::from(stored.removed) < removal.first_version
+                {
+                    positions.push(stored.first_position);
+                    version = stored.last_version() + 1;
+                }
+            }
+        }
+        positions.sort_unstable();
+        Ok(positions)
     }
 }

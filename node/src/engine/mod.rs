@@ -57,7 +57,7 @@ pub use reader::{
 };
 pub use refusal::Refusal;
 pub use removals::{Reclaimable, Removal, Removals};
-pub use sealing::{LogPosition, Sealing};
+pub use sealing::Sealing;
 pub use select::{Select, SelectError};
 pub use small_state::CorruptState;
 use small_state::SmallState;

@@ -180,6 +180,11 @@ impl Reclaimable {
         self.streams.get(stream_id).is_none_or(|removal| version >= removal.first_version)
     }
 
+    /// The streams and what was removed of them, in no order.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (&str, Removal)> {
+        self.streams.iter().map(|(stream_id, removal)| (&**stream_id, *removal))
+    }
+
     /// How many streams have events that may go.
     pub fn len(&self) -> usize {
         self.streams.len()

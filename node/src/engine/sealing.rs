@@ -9,13 +9,7 @@ use bytes::Bytes;
 use super::Engine;
 use super::overlay::{IndexEntry, Overlay};
 use crate::event::StoredRecord;
-
-/// The place of an entry in Raft's log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogPosition {
-    pub term: u64,
-    pub index: u64,
-}
+use crate::storage::LogPosition;
 
 /// A frozen overlay, to be written as files, with the state as it was at that moment. Cheap to clone.
 #[derive(Debug, Clone)]
