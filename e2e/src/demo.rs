@@ -22,7 +22,7 @@ use crate::{
     progress::Progress,
     report::Report,
     wait::until,
-    workload::{Ledger, feed_events, steady, verify},
+    workload::{Ledger, check, feed_events, read_everything, select, steady},
 };
 
 /// Where the demonstration's store lives in a cluster of our own. In a foreign one each run has a namespace of its own.
@@ -300,14 +300,18 @@ async fn prove(
     kills: u32,
     progress: Progress,
 ) -> Result<Report> {
-    let verified = verify(client, ledger).await?;
+    let events = read_everything(client).await?;
+    let verified = check(&events, ledger)?;
     let counts = ledger.counts();
     progress.say("read everything back: each acknowledged event once, in order, without a gap");
+    let selection = select(client, &events).await?;
+    progress.say("read by type and tag, and by time: exactly the events that are there");
     Ok(Report {
         seconds_total: progress.elapsed().as_secs_f64(),
         written: counts.written,
         acknowledged: counts.acknowledged,
         read_back: verified.read_back,
+        selection,
         leaderless_seconds_worst: leaderless.as_secs_f64(),
         kills,
         by_hand: Vec::new(),

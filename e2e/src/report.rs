@@ -5,6 +5,8 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::workload::Selection;
+
 /// What a demonstration found. The names of the fields are what programs read.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -16,6 +18,8 @@ pub struct Report {
     pub acknowledged: u64,
     /// Events found when all was read back, each exactly once.
     pub read_back: u64,
+    /// What reads by type and tag, and by time, found.
+    pub selection: Selection,
     /// The longest time without an acknowledged append around a kill.
     pub leaderless_seconds_worst: f64,
     /// Leaders killed.
@@ -33,6 +37,13 @@ impl Report {
         writeln!(out, "  events written            {:>10}", self.written)?;
         writeln!(out, "  acknowledged              {:>10}", self.acknowledged)?;
         writeln!(out, "  read back, exactly once   {:>10}", self.read_back)?;
+        for (label, found) in [
+            ("found by type and tag", &self.selection.filtered),
+            ("found by time", &self.selection.by_time),
+        ] {
+            let (asked, milliseconds) = (&found.asked, found.seconds * 1000.0);
+            writeln!(out, "  {label:<25} {:>10}   {asked}: {milliseconds:.0} ms", found.events)?;
+        }
         writeln!(out, "  leaders killed            {:>10}", self.kills)?;
         let leaderless = self.leaderless_seconds_worst;
         writeln!(out, "  longest time without an acknowledged append   {leaderless:.2} s")?;

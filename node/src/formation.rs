@@ -10,14 +10,12 @@ use std::time::Duration;
 use reckon_api::{Reason, v1};
 use tonic::transport::Channel;
 use tonic::{Request, Status};
-use uuid::Uuid;
 use v1::cluster_client::ClusterClient;
 
 use crate::discovery::Discovery;
 use crate::engine::{Command, Outcome};
 use crate::limits;
 use crate::node::{FIRST_NODE_ID, Node};
-use crate::raft::network::connect;
 use crate::raft::{Member, network::Connections};
 use crate::service::{consistency::no_leader, proposed};
 use crate::storage::{FORMAT_VERSION, Identity};
@@ -30,7 +28,7 @@ pub async fn activate(member: &Member) -> Result<(), Status> {
     if member.engine().read().activated() {
         return Ok(());
     }
-    match proposed(member.proposer().propose(Command::Activate.encode()).await)? {
+    match proposed(member.proposer().propose_regardless(Command::Activate.encode()).await)? {
         Outcome::Activated => Ok(()),
         other => Err(Reason::Internal.plain(format!("an activation was asked, {other:?} came"))),
     }
@@ -46,8 +44,9 @@ pub async fn join(
 ) -> Result<Arc<Member>, Status> {
     let mut refused =
         Reason::InvalidArgument.status("members must not be empty", [("field", "members")]);
+    let connections = Connections::new(Arc::clone(&node.environment().dial));
     for address in members {
-        let mut client = ClusterClient::new(connect(address)?);
+        let mut client = ClusterClient::new(connections.open(address)?);
         let mut request = Request::new(v1::AllocateNodeIdRequest {
             cluster_id: cluster_id.to_owned(),
             volume_id: volume_id.to_owned(),
@@ -82,7 +81,7 @@ pub async fn form(
     expect: u32,
     cluster_id: Option<String>,
 ) {
-    let connections = Connections::default();
+    let connections = Connections::new(Arc::clone(&node.environment().dial));
     let mut last_reported = String::new();
     loop {
         let step =
@@ -162,7 +161,8 @@ async fn step(
     if volumes.first() != Some(&own.as_str()) {
         return Err("all nodes agree; another one founds the store".to_owned());
     }
-    let cluster_id = cluster_id.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+    let cluster_id =
+        cluster_id.map_or_else(|| (node.environment().new_id)().to_string(), str::to_owned);
     node.initialise(&cluster_id, &own, node.peer_node())
         .await
         .map_err(|status| format!("founding failed: {}", status.message()))?;
@@ -199,7 +199,8 @@ async fn settle(
         Some(_learner) if voters < expect as usize => {
             let request = v1::PromoteRequest { node_id: own, seen: Some(token) };
             let others = other_members(member, discovery, connections).await?;
-            ask_each(others, |mut client| async move { client.promote(request).await }).await
+            ask_each(connections, others, |mut client| async move { client.promote(request).await })
+                .await
         }
         Some(_learner) => Err(format!(
             "the store has its {expect} voters; this node stays a learner until one is removed"
@@ -224,7 +225,7 @@ async fn settle(
                 volume_id: peer.volume_id,
             };
             let others = other_members(member, discovery, connections).await?;
-            ask_each(others, |mut client| {
+            ask_each(connections, others, |mut client| {
                 let request = request.clone();
                 async move { client.add_learner(request).await }
             })
@@ -236,6 +237,7 @@ async fn settle(
 /// Asks one member after the other until one of them, or the leader behind it, does what is asked. Others that
 /// are about to join know no leader either and refuse.
 async fn ask_each<T, F>(
+    connections: &Connections,
     addresses: Vec<String>,
     ask: impl Fn(ClusterClient<Channel>) -> F,
 ) -> Result<Progress, String>
@@ -244,7 +246,7 @@ where
 {
     let mut refused = "no other member of the store answers".to_owned();
     for address in addresses {
-        let channel = connect(&address).map_err(|status| status.message().to_owned())?;
+        let channel = connections.open(&address).map_err(|status| status.message().to_owned())?;
         match ask(ClusterClient::new(channel)).await {
             Ok(_) => return Ok(Progress::Again),
             Err(status) => status.message().clone_into(&mut refused),

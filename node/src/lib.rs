@@ -7,6 +7,7 @@ pub mod command;
 pub mod config;
 pub mod discovery;
 pub mod engine;
+pub mod environment;
 pub mod event;
 pub mod formation;
 #[cfg(test)]

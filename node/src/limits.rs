@@ -143,8 +143,9 @@ pub const PROPOSALS_QUEUED_MAX: usize = 16_384;
 /// Bytes of commands that may wait for the proposer or for their group's answer. Requests are counted too, but
 /// a few thousand of the largest would fill any memory.
 pub const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Bytes of disk below which appends are refused: two log files and what recovery needs.
-pub const DISK_RESERVE_BYTES: u64 = 160 * 1024 * 1024;
+/// Bytes of disk that are kept free beside the next log file: what a seal that is under way, the catalogue and
+/// recovery need. A follower refuses entries below the two together, the leader below twice as much.
+pub const DISK_MARGIN_BYTES: u64 = 32 * 1024 * 1024;
 /// How often the room on the disk is looked at. Far more often than appends could fill the reserve.
 pub const DISK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Appends of one `AppendBatch` stream that may be under way at once: enough to fill a group many times over while

@@ -3,7 +3,6 @@
 //! Without an identity there is no Raft, only `Status`: an emptied volume that spoke under its old id could
 //! split the store, and Raft would not see it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, watch};
 use tonic::Status;
 
+use crate::environment::Environment;
 use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
 use crate::raft::{Member, PeerNode};
@@ -22,7 +22,6 @@ use crate::{limits, raft};
 /// What a node is built from.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub data_dir: PathBuf,
     /// What the node calls itself; the pod's name in Kubernetes.
     pub name: String,
     /// The pod's UID; empty outside Kubernetes.
@@ -95,6 +94,11 @@ impl Node {
 
     pub fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// The clock, ids and connections that this node uses.
+    pub fn environment(&self) -> &Environment {
+        &self.shared.options.member.environment
     }
 
     /// The running member, if this node has an identity.
@@ -215,17 +219,16 @@ impl Node {
         let store = self.shared.identity.clone();
         let assigned = identity.clone();
         // Durable on return: from here on this volume is that member and no other.
-        tokio::task::spawn_blocking(move || store.assign(assigned))
-            .await
-            .map_err(|error| internal(&error))?
-            .map_err(|error| internal(&error))?;
+        let assigning = self.environment().offload.run(move || store.assign(assigned));
+        assigning.await.map_err(|error| internal(&error))?;
         self.start_member(identity, log).await.map_err(|error| internal(&error))
     }
 
     async fn open_log(&self, must_exist: bool) -> Result<LogStore, StartError> {
-        let options = log::Options { must_exist, ..self.options().member.log.clone() };
-        let opened = tokio::task::spawn_blocking(move || LogStore::open(options)).await;
-        Ok(opened.expect("opening the log does not panic: damage is an error")?)
+        let options = &self.options().member;
+        let disk = Arc::clone(&options.disk);
+        let log = log::Options { must_exist, ..options.log.clone() };
+        Ok(self.environment().offload.run(move || LogStore::open(disk, log)).await?)
     }
 
     async fn start_member(

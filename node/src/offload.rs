@@ -6,7 +6,9 @@
 //! Must not know what the work is. In simulation, where there is one thread and no real disk, the work runs
 //! in place, so that the same seed gives the same run.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -16,12 +18,15 @@ use crate::limits;
 #[derive(Debug, Clone)]
 pub struct Offload(Place);
 
-#[derive(Debug, Clone)]
+/// How long the next piece of work takes.
+pub type Pause = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+#[derive(Clone)]
 enum Place {
     /// The blocking threads of the runtime that asks, so many at once.
     Pool(Arc<Semaphore>),
-    /// The caller's own thread.
-    Inline,
+    /// The caller's own thread, after a pause.
+    Inline(Pause),
 }
 
 impl Offload {
@@ -32,8 +37,29 @@ impl Offload {
     }
 
     /// In place, at once.
-    pub const fn inline() -> Self {
-        Self(Place::Inline)
+    pub fn inline() -> Self {
+        Self::paced(Arc::new(|| Duration::ZERO))
+    }
+
+    /// In place, each piece after the time that it is said to take: a simulated disk answers at once, and what may
+    /// happen while a real one works must happen in simulation too.
+    pub fn paced(pause: Pause) -> Self {
+        Self(Place::Inline(pause))
+    }
+
+    /// Whether work runs on the caller's own thread.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.0, Place::Inline(_))
+    }
+
+    /// Waits for the time that the next piece of work takes, when it runs in place.
+    pub async fn pause(&self) {
+        if let Place::Inline(pause) = &self.0 {
+            let takes = pause();
+            if !takes.is_zero() {
+                tokio::time::sleep(takes).await;
+            }
+        }
     }
 
     /// Runs the work and gives what it found. Work that has begun is finished even when nobody waits for it any
@@ -43,7 +69,10 @@ impl Offload {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let Place::Pool(turns) = &self.0 else { return work() };
+        let Place::Pool(turns) = &self.0 else {
+            self.pause().await;
+            return work();
+        };
         let turn = Arc::clone(turns).acquire_owned().await.expect("nobody closes the semaphore");
         let running = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -55,6 +84,15 @@ impl Offload {
             // The runtime is being dropped, and whoever waits here with it.
             Err(_never_begun) => std::future::pending().await,
         }
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pool(_) => "Pool",
+            Self::Inline(_) => "Inline",
+        })
     }
 }
 
@@ -107,6 +145,6 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "found a fault")]
     async fn a_panic_of_the_work_is_its_callers() {
-        Offload::pool().run(|| panic!("found a fault")).await
+        Offload::pool().run(|| panic!("found a fault")).await;
     }
 }

@@ -7,30 +7,26 @@ use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use reckon_api::v1;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 
 use crate::config::{Config, FormationMode};
+use crate::environment::Environment;
 use crate::health::http;
 use crate::health::memory::MemoryUsage;
 use crate::health::raft::NodeProbes;
+use crate::log::files::{Directory, Disk};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
-use crate::offload::Offload;
-use crate::raft::{member, proposer};
-use crate::service::cluster::ClusterService;
-use crate::service::forward::Forwarder;
-use crate::service::peer::PeerService;
-use crate::service::streams::{self, StreamsService};
+use crate::raft::{intake, member, proposer};
+use crate::service::{server, streams};
 use crate::storage::IdentityStore;
 use crate::{discovery, formation, health, limits, log, shutdown};
 
@@ -64,9 +60,10 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
     let peer_port = bind("listen.peer", config.listen.peer).await?;
 
     let metrics = Metrics::new(&config.node.store_name);
-    let identity =
+    let (identity, disk) =
         open_volume(&config.node.data_dir).await.context("the volume cannot be opened")?;
-    let opening = Node::open(node_options(&config, &metrics), identity, consensus.clone());
+    let options = node_options(&config, &metrics, disk);
+    let opening = Node::open(options, identity, consensus.clone());
     let node = tokio::select! {
         opened = opening => opened.context("the node cannot start")?,
         // Nothing has been served; the next start replays the log again.
@@ -83,10 +80,10 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
         Arc::new(probes.clone()),
         closed.clone(),
     ));
-    let peers = consensus.spawn(serve_peers(peer_port, node.clone(), closed.clone()));
+    let peers = consensus.spawn(server::peers(incoming(peer_port), node.clone(), closed.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
-    let clients = tokio::spawn(serve_clients(
-        client_port,
+    let clients = tokio::spawn(server::clients(
+        incoming(client_port),
         node.clone(),
         metrics.clone(),
         streams::Options {
@@ -145,9 +142,9 @@ fn report<E: Display>(server: &str, ended: Result<Result<(), E>, tokio::task::Jo
 
 /// Opens the volume. A pod that is deleted by force may be replaced while its process still closes its files:
 /// the volume is waited for, since giving up would cost the replacement a restart with backoff.
-async fn open_volume(data_dir: &Path) -> anyhow::Result<IdentityStore> {
+async fn open_volume(data_dir: &Path) -> anyhow::Result<(IdentityStore, Arc<dyn Disk>)> {
     let give_up = Instant::now() + limits::VOLUME_WAIT;
-    loop {
+    let identity = loop {
         let folder = data_dir.to_owned();
         let opened =
             tokio::task::spawn_blocking(move || IdentityStore::open(&folder, uuid::Uuid::new_v4))
@@ -157,12 +154,20 @@ async fn open_volume(data_dir: &Path) -> anyhow::Result<IdentityStore> {
                 tracing::info!(%error, "the volume is waited for");
                 tokio::time::sleep(VOLUME_RETRY).await;
             }
-            opened => return Ok(opened?),
+            opened => break opened?,
         }
-    }
+    };
+    let folder = data_dir.join("log");
+    let disk = tokio::task::spawn_blocking(move || Directory::open(&folder)).await??;
+    Ok((identity, Arc::new(disk)))
 }
 
 const VOLUME_RETRY: Duration = Duration::from_millis(100);
+
+/// The connections that come in; requests are small and wait for their answers, so nothing may linger.
+fn incoming(port: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(port).with_nodelay(Some(true))
+}
 
 async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
@@ -170,14 +175,15 @@ async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("{field}: the address {address} cannot be listened on"))
 }
 
-fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
+fn node_options(config: &Config, metrics: &Metrics, disk: Arc<dyn Disk>) -> node::Options {
+    let environment = Environment::system();
+    let start_time_us = (environment.clock)();
     let fsyncs = metrics.clone();
     // The indexes over small events weigh about as much as the events, and the log's cache stands beside them: a
     // store has to refuse appends before the kernel ends it.
     let memory = MemoryUsage::now().map_or(u64::MAX, |memory| memory.total);
     let millis = Duration::from_millis;
     node::Options {
-        data_dir: config.node.data_dir.clone(),
         name: config.node.name.clone(),
         pod_uid: config.node.pod_uid.clone(),
         client_address: config.advertised_client(),
@@ -187,101 +193,33 @@ fn node_options(config: &Config, metrics: &Metrics) -> node::Options {
             FormationMode::Operator => 0,
         },
         member: member::Options {
+            disk,
             log: log::Options {
-                dir: config.node.data_dir.join("log"),
                 file_bytes: config.log.file_bytes,
                 cache_bytes: config.log.cache_bytes.min(memory / limits::LOG_CACHE_MEMORY_PART),
                 must_exist: false,
                 on_fsync: Arc::new(move |took| fsyncs.fsynced(took)),
+                offload: environment.offload.clone(),
             },
             election_timeout_min: millis(config.raft.election_timeout_ms_min),
             election_timeout_max: millis(config.raft.election_timeout_ms_max),
             heartbeat_interval: millis(config.raft.heartbeat_ms),
-            proposer: proposer::Options {
-                group_bytes_max: config.limits.group_bytes_max,
-                group_commands_max: config.limits.group_commands_max,
-                groups_in_flight_max: config.limits.groups_in_flight_max,
+            intake: intake::Options {
                 unsealed_bytes_max: config
                     .limits
                     .unsealed_bytes_max
                     .min(memory / limits::UNSEALED_MEMORY_PART),
-                clock: Arc::new(now_us),
+                log_file_bytes: config.log.file_bytes,
             },
-            offload: Offload::pool(),
+            proposer: proposer::Options {
+                group_bytes_max: config.limits.group_bytes_max,
+                group_commands_max: config.limits.group_commands_max,
+                groups_in_flight_max: config.limits.groups_in_flight_max,
+            },
+            environment,
         },
-        start_time_us: now_us(),
+        start_time_us,
     }
-}
-
-/// The wall clock, the one place where the node reads it. Before 1970 counts as 1970.
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-async fn serve_peers(port: TcpListener, node: Node, stop: CancellationToken) -> anyhow::Result<()> {
-    let service = v1::peer_server::PeerServer::new(PeerService::new(node))
-        .max_decoding_message_size(limits::PEER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(limits::PEER_MESSAGE_BYTES_MAX);
-    Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(limits::PEER_KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(limits::PEER_KEEP_ALIVE_TIMEOUT))
-        .initial_stream_window_size(limits::PEER_WINDOW_BYTES)
-        .initial_connection_window_size(limits::PEER_WINDOW_BYTES)
-        .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(port).with_nodelay(Some(true)),
-            stopped(stop),
-        )
-        .await?;
-    Ok(())
-}
-
-async fn serve_clients(
-    port: TcpListener,
-    node: Node,
-    metrics: Metrics,
-    options: streams::Options,
-    health: tonic_health::pb::health_server::HealthServer<
-        impl tonic_health::pb::health_server::Health,
-    >,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let forwarder = Forwarder::default();
-    let cluster = ClusterService::new(node.clone(), forwarder.clone());
-    let streams = StreamsService::new(node, forwarder, metrics, &options);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // What is on this port; the descriptors also know the peers' service.
-        .with_service_name("grpc.health.v1.Health")
-        .with_service_name("grpc.reflection.v1.ServerReflection")
-        .with_service_name("reckon.v1.Cluster")
-        .with_service_name("reckon.v1.Streams")
-        .build_v1()?;
-    Server::builder()
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(limits::CLIENT_KEEP_ALIVE_INTERVAL))
-        .max_concurrent_streams(Some(limits::CONNECTION_STREAMS_MAX))
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(v1::cluster_server::ClusterServer::new(cluster))
-        .add_service(
-            v1::streams_server::StreamsServer::new(streams)
-                .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX),
-        )
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(port).with_nodelay(Some(true)),
-            stopped(stop),
-        )
-        .await?;
-    Ok(())
-}
-
-async fn stopped(stop: CancellationToken) {
-    stop.cancelled().await;
 }
 
 /// Keeps `grpc.health.v1` in step with readiness.

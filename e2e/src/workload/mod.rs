@@ -3,12 +3,14 @@
 
 mod events;
 mod ledger;
+mod selection;
 mod verify;
 mod writer;
 
 pub use self::{
     events::feed_events,
     ledger::{Counts, Ledger},
-    verify::{Verified, verify},
+    selection::{Selection, select},
+    verify::{Verified, check, read_everything, verify},
     writer::{Writers, steady},
 };

@@ -22,13 +22,23 @@ pub struct Verified {
 
 /// Reads the whole store, linearizably, and checks it against the ledger. Only for a store that nobody else writes to.
 pub async fn verify(client: &Client, ledger: &Ledger) -> Result<Verified> {
+    check(&read_everything(client).await?, ledger)
+}
+
+/// Every event of the store in its order, those of the server's own streams included.
+pub async fn read_everything(client: &Client) -> Result<Vec<Event>> {
     let request = ReadAllRequest { include_system: true, ..ReadAllRequest::default() };
     let mut reading = client.read_all(request).await.context("the store cannot be read")?;
     let mut events = Vec::new();
     while let Some(event) = reading.next().await {
         events.push(event.context("the store cannot be read to its end")?);
     }
-    compare(&events, &ledger.snapshot())
+    Ok(events)
+}
+
+/// Checks everything that a store holds against the ledger.
+pub fn check(events: &[Event], ledger: &Ledger) -> Result<Verified> {
+    compare(events, &ledger.snapshot())
 }
 
 /// Checks what stands in the store, in its order, against what was sent, in its order.

@@ -23,6 +23,12 @@ use super::ledger::Ledger;
 /// The pause of a writer between two appends: steady, not as fast as it goes.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// The type of all events of writers.
+pub const EVENT_TYPE: &str = "Written";
+
+/// What every tenth event of a writer is tagged with.
+pub const TENTH: &str = "tenth";
+
 /// The pause after an answer that a retry may better.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,7 +75,8 @@ pub fn steady(client: &Client, ledger: &Arc<Ledger>, prefix: &str, count: usize)
             let mut sequence = 0_u64;
             while !stop.load(Ordering::Relaxed) {
                 let event = NewEvent {
-                    event_type: "Written".into(),
+                    event_type: EVENT_TYPE.into(),
+                    tags: sequence.is_multiple_of(10).then(|| TENTH.into()).into_iter().collect(),
                     data: serde_json::to_vec(&json!({ "sequence": sequence }))?.into(),
                     data_content_type: "application/json".into(),
                     ..NewEvent::default()

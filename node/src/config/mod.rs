@@ -50,6 +50,8 @@ pub struct Config {
     pub raft: RaftConfig,
     /// The files of Raft's log.
     pub log: LogConfig,
+    /// The files that events are sealed into.
+    pub storage: StorageConfig,
     /// What the node takes on at most.
     pub limits: LimitsConfig,
     /// What the node writes about itself.
@@ -222,11 +224,51 @@ pub struct LogConfig {
     /// not yet on disk or not yet applied stay in memory beyond it.
     #[schemars(range(min = MIB, max = 16 * GIB))]
     pub cache_bytes: u64,
+    /// How much of the log is kept behind the last checkpoint, in bytes: a member that was away for less is fed
+    /// from it, one that was away for longer is given the checkpoint.
+    #[schemars(range(max = 1024 * GIB))]
+    pub retain_bytes: u64,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { file_bytes: 64 * MIB, cache_bytes: 64 * MIB }
+        Self { file_bytes: 64 * MIB, cache_bytes: 64 * MIB, retain_bytes: 128 * MIB }
+    }
+}
+
+/// The files that events are sealed into. They never change once they are written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Applied events, with the indexes over them, that the leader has sealed into files when they take more
+    /// memory than this, in bytes. At most an eighth of the memory that the node may use.
+    #[schemars(range(min = 64 * KIB, max = GIB))]
+    pub seal_bytes: u64,
+    /// The longest time that applied events wait to be sealed, in milliseconds: a restart replays what was not.
+    #[schemars(range(min = 1000, max = 86_400_000))]
+    pub checkpoint_interval_ms: u64,
+    /// Memory for blocks, filters and indexes of sealed files, in bytes. At most an eighth of the memory that the
+    /// node may use.
+    #[schemars(range(min = MIB, max = 1024 * GIB))]
+    pub cache_bytes: u64,
+    /// How fast a member fetches sealed files from another one, in bytes per second, so that clients keep most of
+    /// the leader's disk and network.
+    #[schemars(range(min = MIB, max = 1024 * GIB))]
+    pub fetch_bytes_per_second_max: u64,
+    /// The longest time that removed events stay in sealed files, in milliseconds.
+    #[schemars(range(min = 1000, max = 31_536_000_000_u64))]
+    pub reclaim_after_ms: u64,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            seal_bytes: 64 * MIB,
+            checkpoint_interval_ms: 60_000,
+            cache_bytes: 64 * MIB,
+            fetch_bytes_per_second_max: 64 * MIB,
+            reclaim_after_ms: 3_600_000,
+        }
     }
 }
 

@@ -35,6 +35,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn sync(&self) -> io::Result<()>;
     /// A number that no earlier file had, so that stale bytes are never taken for frames of a new file.
     fn nonce(&self) -> u64;
+    /// How many bytes can still be written to the medium.
+    fn available_bytes(&self) -> io::Result<u64>;
     /// What people call the file, for messages.
     fn name(&self, number: FileNumber) -> String;
 }
@@ -122,6 +124,11 @@ impl Disk for Directory {
 
     fn nonce(&self) -> u64 {
         rand::rng().random()
+    }
+
+    fn available_bytes(&self) -> io::Result<u64> {
+        let medium = rustix::fs::fstatvfs(&self.handle)?;
+        Ok(medium.f_bavail.saturating_mul(medium.f_frsize))
     }
 
     fn name(&self, number: FileNumber) -> String {

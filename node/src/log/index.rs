@@ -110,6 +110,13 @@ impl Index {
         self.end_bytes() - start_bytes
     }
 
+    /// The last index behind which entries of at least `bytes` follow; `None`: there are not so many.
+    pub fn last_before(&self, bytes: u64) -> Option<u64> {
+        let end_bytes = self.end_bytes();
+        let old = self.slots.partition_point(|slot| end_bytes - slot.end_bytes >= bytes);
+        Some(self.first + old.checked_sub(1)? as u64)
+    }
+
     /// Drops the entries from `index` on.
     pub fn truncate_from(&mut self, index: u64) {
         let kept = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);

@@ -38,12 +38,13 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use reader::LogReader;
 pub use storage::{Driver, LogStore};
+
+use crate::offload::Offload;
 
 /// Size of a log file when nothing else is configured: large enough that rolling is rare, small enough that
 /// purging gives space back soon.
@@ -63,8 +64,6 @@ pub type FsyncObserver = Arc<dyn Fn(Duration) + Send + Sync>;
 /// How a log is opened.
 #[derive(Clone)]
 pub struct Options {
-    /// The folder of the log files; made when it does not exist.
-    pub dir: PathBuf,
     /// Size of a file in bytes, at least [`FILE_BYTES_MIN`]. An entry that does not fit gets a file of its own size.
     pub file_bytes: u64,
     /// How many bytes of the newest entries stay in memory beyond those that are not yet flushed or applied.
@@ -74,17 +73,20 @@ pub struct Options {
     pub must_exist: bool,
     /// Sees how long each sync took; called on the writer's thread, so it must not block.
     pub on_fsync: FsyncObserver,
+    /// Where reads go that have to go to the files. Where that is the caller's own thread, the writer is a task
+    /// instead of a thread.
+    pub offload: Offload,
 }
 
-impl Options {
+impl Default for Options {
     /// The default sizes, and nobody who watches the syncs.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
+    fn default() -> Self {
         Self {
-            dir: dir.into(),
             file_bytes: FILE_BYTES_DEFAULT,
             cache_bytes: CACHE_BYTES_DEFAULT,
             must_exist: false,
             on_fsync: Arc::new(|_| ()),
+            offload: Offload::pool(),
         }
     }
 }
@@ -92,7 +94,6 @@ impl Options {
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
-            .field("dir", &self.dir)
             .field("file_bytes", &self.file_bytes)
             .field("cache_bytes", &self.cache_bytes)
             .finish_non_exhaustive()

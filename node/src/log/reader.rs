@@ -17,6 +17,7 @@ use openraft::RaftLogReader;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, Kind, frame_bytes};
 use super::state::{OpenFile, Shared, State};
 use super::{READ_BYTES_MAX, entry};
+use crate::offload::Offload;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 
 /// How many bytes of a file are read at once, unless one entry is larger.
@@ -26,11 +27,12 @@ const SPAN_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct LogReader {
     shared: Arc<Shared>,
+    offload: Offload,
 }
 
 impl LogReader {
-    pub(super) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) const fn new(shared: Arc<Shared>, offload: Offload) -> Self {
+        Self { shared, offload }
     }
 
     /// The entries of `[start, end)` that the log has, from the first on as many as `bytes_max` allows, but one at
@@ -47,9 +49,7 @@ impl LogReader {
         if tokio::runtime::Handle::try_current().is_err() {
             return plan.read();
         }
-        tokio::task::spawn_blocking(move || plan.read())
-            .await
-            .map_err(|error| io::Error::other(format!("reading the log: {error}")))?
+        self.offload.run(move || plan.read()).await
     }
 }
 

@@ -11,13 +11,14 @@ use futures::channel::oneshot;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use parking_lot::Mutex;
 
-use super::files::{Directory, Disk};
+use super::files::Disk;
 use super::queue::{self, Done, Op, Queue};
 use super::reader::LogReader;
 use super::recovery::recover;
 use super::state::{Shared, State};
 use super::writer::Writer;
 use super::{FILE_BYTES_MIN, OpenError, Options};
+use crate::offload::Offload;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 
 /// A handle on the open log; cheap to clone. The log closes with [`LogStore::shutdown`] or with the last handle.
@@ -30,25 +31,25 @@ pub struct LogStore {
 struct Inner {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    offload: Offload,
 }
 
 impl LogStore {
-    /// Opens the log in its folder, or makes one, and starts the writer's thread. Blocks while it reads every file.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
-        let disk = Directory::open(&options.dir)?;
-        Self::open_on(Arc::new(disk), options)
-    }
-
-    /// As [`LogStore::open`], on a disk of the caller's.
-    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+    /// Opens the log on its disk, or makes one, and starts the writer. Blocks while it reads every file.
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self, OpenError> {
+        let offload = options.offload.clone();
         let (store, driver) = Self::open_driven(disk, options)?;
+        if offload.is_in_place() {
+            tokio::spawn(driver.run_as_task(offload));
+            return Ok(store);
+        }
         let thread = thread::Builder::new().name("log".to_owned()).spawn(move || driver.run());
         *store.inner.thread.lock() =
             Some(thread.map_err(OpenError::io("starting the log's thread"))?);
         Ok(store)
     }
 
-    /// Opens the log without a thread: nothing reaches the disk unless the caller runs the driver.
+    /// Opens the log without a writer's thread: nothing reaches the disk unless the caller runs the driver.
     pub fn open_driven(disk: Arc<dyn Disk>, options: Options) -> Result<(Self, Driver), OpenError> {
         let file_bytes = options.file_bytes.max(FILE_BYTES_MIN);
         let mut state = State::new(options.cache_bytes);
@@ -57,7 +58,8 @@ impl LogStore {
         let queue = Arc::new(Queue::default());
         let writer = Writer::new(disk, Arc::clone(&shared), file_bytes, options.on_fsync, tail);
         let driver = Driver { writer, queue: Arc::clone(&queue) };
-        Ok((Self { shared, inner: Arc::new(Inner { queue, thread: Mutex::new(None) }) }, driver))
+        let inner = Inner { queue, thread: Mutex::new(None), offload: options.offload };
+        Ok((Self { shared, inner: Arc::new(inner) }, driver))
     }
 
     /// The last entry, or the purge mark when there is none.
@@ -73,6 +75,11 @@ impl LogStore {
     /// Encoded bytes of the entries after `index`, or of all entries: how far somebody lags who has those up to it.
     pub fn bytes_behind(&self, index: impl Into<Option<u64>>) -> u64 {
         self.shared.lock().index.bytes_after(index.into())
+    }
+
+    /// The last index that can go when the newest entries of `retain_bytes` are to stay.
+    pub fn purgeable(&self, retain_bytes: u64) -> Option<u64> {
+        self.shared.lock().index.last_before(retain_bytes)
     }
 
     /// Encoded bytes of the entries that are in memory.
@@ -140,7 +147,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
-        LogReader::new(Arc::clone(&self.shared))
+        LogReader::new(Arc::clone(&self.shared), self.inner.offload.clone())
     }
 
     /// Returns when the vote and every append before it are durable. The vote is a frame of the same files: openraft
@@ -223,9 +230,11 @@ impl Driver {
         self.writer.close();
     }
 
-    /// Runs until the log is closed; for a task of a simulation, whose disk does not block.
-    pub async fn run_as_task(mut self) {
+    /// Runs until the log is closed; for a task of a simulation, whose disk does not block. A group takes the
+    /// time that `offload` says, and is not written before.
+    pub async fn run_as_task(mut self, offload: Offload) {
         while let Some(group) = self.queue.next().await {
+            offload.pause().await;
             self.write(group);
         }
         self.writer.close();

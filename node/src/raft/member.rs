@@ -1,6 +1,5 @@
 //! A member of a store: everything that runs once a node has an identity.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +11,16 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::RaftCore;
+use super::intake::{self, Intake};
 use super::network::{Connections, PeerNetwork};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
 use super::types::{PeerNode, TypeConfig};
 use crate::engine::Engine;
+use crate::environment::Environment;
 use crate::limits;
+use crate::log::files::Disk;
 use crate::log::{self, LogStore};
 use crate::offload::Offload;
 use crate::storage::Identity;
@@ -26,13 +28,15 @@ use crate::storage::Identity;
 /// What a member is built from.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Where the log is; its room is watched.
+    pub disk: Arc<dyn Disk>,
     pub log: log::Options,
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,
     pub heartbeat_interval: Duration,
+    pub intake: intake::Options,
     pub proposer: proposer::Options,
-    /// Where looks at the store go that may read files.
-    pub offload: Offload,
+    pub environment: Environment,
 }
 
 /// Why a member could not start.
@@ -60,6 +64,7 @@ pub struct Member {
     raft: RaftCore,
     engine: SharedEngine,
     log: LogStore,
+    intake: Arc<Intake>,
     proposer: Proposer,
     reads: ReadIndexes,
     applied: watch::Receiver<Applied>,
@@ -79,17 +84,26 @@ impl Member {
         let tail_at_start = log.last_log_id().map(|log_id| log_id.index());
         let config = raft_config(&identity, options).validate()?;
         let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
+        let environment = &options.environment;
         let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
+        let intake = Intake::new(Arc::clone(&engine), options.intake);
         let network = PeerNetwork::new(
             identity.clone(),
-            Connections::default(),
+            Connections::new(Arc::clone(&environment.dial)),
+            Arc::clone(&intake),
             options.election_timeout_max,
         );
         let raft =
             RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
                 .await?;
-        let proposer = Proposer::start(raft.clone(), Arc::clone(&engine), options.proposer.clone());
-        tokio::spawn(watch_disk(options.log.dir.clone(), proposer.clone()));
+        let proposer = Proposer::start(
+            raft.clone(),
+            Arc::clone(&intake),
+            options.proposer.clone(),
+            Arc::clone(&environment.clock),
+        );
+        let offload = environment.offload.clone();
+        tokio::spawn(watch_disk(Arc::clone(&options.disk), offload, Arc::clone(&intake)));
         let reads = ReadIndexes::start(raft.clone());
         tokio::spawn(release_applied(log.clone(), applied.clone()));
         Ok(Self {
@@ -97,12 +111,13 @@ impl Member {
             raft,
             engine,
             log,
+            intake,
             proposer,
             reads,
             applied,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
-            connections: Connections::default(),
-            offload: options.offload.clone(),
+            connections: Connections::new(Arc::clone(&environment.dial)),
+            offload: environment.offload.clone(),
             election_timeout_max: options.election_timeout_max,
             tail_at_start,
         })
@@ -154,6 +169,10 @@ impl Member {
 
     pub const fn log(&self) -> &LogStore {
         &self.log
+    }
+
+    pub const fn intake(&self) -> &Arc<Intake> {
+        &self.intake
     }
 
     pub const fn proposer(&self) -> &Proposer {
@@ -214,20 +233,17 @@ impl Member {
         }
         let log = self.log.clone();
         // Joining the writer's thread blocks until its last sync is done.
-        if let Err(error) = tokio::task::spawn_blocking(move || log.shutdown()).await {
-            tracing::warn!(%error, "the log did not close cleanly");
-        }
+        self.offload.run(move || log.shutdown()).await;
     }
 }
 
 /// Looks at the room on the log's disk at a steady pace. A full disk would end the node in the middle of a write,
 /// so appends are refused while there is still room for votes, membership and what is under way.
-async fn watch_disk(dir: PathBuf, proposer: Proposer) {
+async fn watch_disk(disk: Arc<dyn Disk>, offload: Offload, intake: Arc<Intake>) {
     loop {
-        let folder = dir.clone();
-        let sampled = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder)).await;
-        if let Ok(Ok(disk)) = sampled {
-            proposer.set_disk_available(disk.f_bavail.saturating_mul(disk.f_frsize));
+        let disk = Arc::clone(&disk);
+        if let Ok(bytes) = offload.run(move || disk.available_bytes()).await {
+            intake.set_disk_available(bytes);
         }
         tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }

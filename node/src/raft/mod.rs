@@ -2,15 +2,18 @@
 //!
 //! Knows the engine only as something to apply groups to, and nothing of the services in front of it.
 
+pub mod intake;
 pub mod member;
 pub mod membership;
 pub mod network;
 pub mod proposer;
 pub mod reads;
+pub mod runtime;
 pub mod state_machine;
 pub mod types;
 pub mod wire;
 
+pub use intake::Intake;
 pub use member::Member;
 pub use types::PeerNode;
 

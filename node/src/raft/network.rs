@@ -21,7 +21,6 @@ use openraft::raft::{
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RaftNetworkFactory};
 use parking_lot::Mutex;
-use reckon_api::connect::{Connector, Resolver};
 use reckon_api::v1;
 use reckon_api::v1::peer_client::PeerClient;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -29,25 +28,46 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::intake::Intake;
 use super::types::{PeerNode, TypeConfig, Vote};
 use super::wire::{self, StreamAppendResult};
+use crate::environment::Dial;
 use crate::limits;
 use crate::storage::Identity;
 
 /// Opens connections to peers by address and closes those that failed.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct Connections {
+    dial: Arc<dyn Dial>,
     control: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Connections {
+    /// No connection yet.
+    pub fn new(dial: Arc<dyn Dial>) -> Self {
+        Self { dial, control: Arc::default() }
+    }
+
+    /// A connection of its own, made when first used. Keep-alives notice a peer that vanished without a word.
+    pub fn open(&self, address: &str) -> Result<Channel, Status> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| Status::invalid_argument(format!("{address} is no address: {error}")))?
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(limits::PEER_KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(limits::PEER_KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(limits::PEER_WINDOW_BYTES)
+            .initial_connection_window_size(limits::PEER_WINDOW_BYTES);
+        Ok(self.dial.dial(endpoint))
+    }
+
     /// The connection for votes, heartbeats and read indexes; shared by all users of an address.
     pub fn control(&self, address: &str) -> Result<PeerClient<Channel>, Status> {
         let mut channels = self.control.lock();
         if let Some(channel) = channels.get(address) {
             return Ok(client(channel.clone()));
         }
-        let channel = connect(address)?;
+        let channel = self.open(address)?;
         channels.insert(address.to_owned(), channel.clone());
         Ok(client(channel))
     }
@@ -56,20 +76,6 @@ impl Connections {
     pub fn drop_control(&self, address: &str) {
         self.control.lock().remove(address);
     }
-}
-
-/// A connection of its own, made when first used. Keep-alives notice a peer that vanished without a word.
-pub fn connect(address: &str) -> Result<Channel, Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .map_err(|error| Status::invalid_argument(format!("{address} is no address: {error}")))?
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(limits::PEER_KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(limits::PEER_KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(limits::PEER_WINDOW_BYTES)
-        .initial_connection_window_size(limits::PEER_WINDOW_BYTES);
-    let connector = Connector::new(Resolver::system(), limits::PEER_CONNECT_TIMEOUT);
-    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 fn client(channel: Channel) -> PeerClient<Channel> {
@@ -83,12 +89,18 @@ fn client(channel: Channel) -> PeerClient<Channel> {
 pub struct PeerNetwork {
     identity: Identity,
     connections: Connections,
+    intake: Arc<Intake>,
     election_timeout: Duration,
 }
 
 impl PeerNetwork {
-    pub fn new(identity: Identity, connections: Connections, election_timeout: Duration) -> Self {
-        Self { identity, connections, election_timeout }
+    pub fn new(
+        identity: Identity,
+        connections: Connections,
+        intake: Arc<Intake>,
+        election_timeout: Duration,
+    ) -> Self {
+        Self { identity, connections, intake, election_timeout }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> PeerLink {
@@ -101,6 +113,7 @@ impl PeerNetwork {
             },
             address: node.peer_address.clone(),
             connections: self.connections.clone(),
+            intake: Arc::clone(&self.intake),
             lane,
             answer_timeout: self.election_timeout,
         }
@@ -132,6 +145,8 @@ pub struct PeerLink {
     envelope: v1::Envelope,
     address: String,
     connections: Connections,
+    /// Where the peer's answers about its room go.
+    intake: Arc<Intake>,
     lane: Lane,
     answer_timeout: Duration,
 }
@@ -181,7 +196,10 @@ impl PeerLink {
                 let answer = link
                     .unary(&option, |mut client| async move { client.heartbeat(message).await })
                     .await
-                    .and_then(|answer| wire::stream_result_from_wire(answer).map_err(rpc_error));
+                    .and_then(|answer| {
+                        link.intake.set_peer_full(link.envelope.to_node_id, answer.full);
+                        wire::stream_result_from_wire(answer).map_err(rpc_error)
+                    });
                 let ended = !matches!(answer, Ok(Ok(_)));
                 Some((answer, (!ended).then_some(input)))
             }
@@ -217,7 +235,7 @@ impl PeerLink {
             }
         });
 
-        let channel = connect(&self.address).map_err(unreachable)?;
+        let channel = self.connections.open(&self.address).map_err(unreachable)?;
         let mut client = client(channel);
         let opening = client.replicate(ReceiverStream::new(outgoing));
         let answers = tokio::time::timeout(self.answer_timeout, opening)

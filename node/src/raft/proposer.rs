@@ -4,10 +4,10 @@
 //! where back-pressure lives: apply never waits, so what cannot be taken must be refused here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
@@ -16,31 +16,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::RaftCore;
-use super::state_machine::SharedEngine;
+use super::intake::{Full, Intake};
 use super::types::{Group, TypeConfig};
 use crate::engine::{Outcome, encode_group};
+use crate::environment::Clock;
 use crate::limits;
 
-/// Reads the wall clock, in microseconds since 1970 UTC. Comes from outside, so that simulation can own time.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 /// What bounds the proposer.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Options {
     pub group_bytes_max: usize,
     pub group_commands_max: usize,
     pub groups_in_flight_max: usize,
-    /// Bytes of the overlay above which appends are refused.
-    pub unsealed_bytes_max: u64,
-    pub clock: Clock,
-}
-
-impl std::fmt::Debug for Options {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options")
-            .field("group_bytes_max", &self.group_bytes_max)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why a command was not decided.
@@ -49,15 +36,12 @@ pub enum ProposeError {
     /// Certainly not appended: ask the leader.
     #[error("this node does not lead")]
     NotLeader,
-    /// Certainly not appended: the node holds too much that is not sealed.
-    #[error("{unsealed_bytes} bytes are held in memory, the most is {maximum}")]
-    MemoryPressure { unsealed_bytes: u64, maximum: u64 },
+    /// Certainly not appended: there is no room in memory or on disks.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// Certainly not appended: the queue in front of the proposer is full.
     #[error("too many appends wait")]
     TooManyRequests,
-    /// Certainly not appended: the disk has too little room left.
-    #[error("the disk has {available} bytes left, and {reserve} are kept back")]
-    DiskFull { available: u64, reserve: u64 },
     /// Certainly not appended: too few voters answer to prove that this node still leads.
     #[error("too few voters answer")]
     NoQuorum,
@@ -84,45 +68,31 @@ struct Proposal {
 #[derive(Debug, Clone)]
 pub struct Proposer {
     queue: mpsc::Sender<Proposal>,
-    engine: SharedEngine,
-    unsealed_bytes_max: u64,
+    raft: RaftCore,
+    intake: Arc<Intake>,
     room: Arc<Semaphore>,
-    disk_available: Arc<AtomicU64>,
 }
 
 impl Proposer {
     /// Starts the proposer's loop on the current runtime; it ends when the last handle is dropped.
-    pub fn start(raft: RaftCore, engine: SharedEngine, options: Options) -> Self {
+    pub fn start(raft: RaftCore, intake: Arc<Intake>, options: Options, clock: Clock) -> Self {
         let (queue, proposals) = mpsc::channel(limits::PROPOSALS_QUEUED_MAX);
-        let unsealed_bytes_max = options.unsealed_bytes_max;
-        tokio::spawn(run(raft, options, proposals));
-        Self {
-            queue,
-            engine,
-            unsealed_bytes_max,
-            room: Arc::new(Semaphore::new(limits::PROPOSALS_BYTES_MAX)),
-            disk_available: Arc::new(AtomicU64::new(u64::MAX)),
-        }
+        tokio::spawn(run(raft.clone(), options, clock, proposals));
+        let room = Arc::new(Semaphore::new(limits::PROPOSALS_BYTES_MAX));
+        Self { queue, raft, intake, room }
     }
 
-    /// How many bytes the log's disk has left.
-    pub fn set_disk_available(&self, bytes: u64) {
-        self.disk_available.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Proposes one encoded command and waits for what apply decided.
+    /// Proposes one encoded command of a client and waits for what apply decided.
     pub async fn propose(&self, command: Bytes) -> Result<Outcome, ProposeError> {
-        let unsealed_bytes = self.engine.read().overlay_bytes();
-        if unsealed_bytes > self.unsealed_bytes_max {
-            return Err(ProposeError::MemoryPressure {
-                unsealed_bytes,
-                maximum: self.unsealed_bytes_max,
-            });
-        }
-        let available = self.disk_available.load(Ordering::Relaxed);
-        if available < limits::DISK_RESERVE_BYTES {
-            return Err(ProposeError::DiskFull { available, reserve: limits::DISK_RESERVE_BYTES });
-        }
+        self.intake.admit(|| {
+            let metrics = self.raft.metrics();
+            metrics.borrow_watched().membership_config.voter_ids().collect()
+        })?;
+        self.propose_regardless(command).await
+    }
+
+    /// As [`Proposer::propose`], also when there is no room: for what makes room, or takes none.
+    pub async fn propose_regardless(&self, command: Bytes) -> Result<Outcome, ProposeError> {
         let share = u32::try_from(command.len()).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(share)
@@ -136,7 +106,12 @@ impl Proposer {
     }
 }
 
-async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Proposal>) {
+async fn run(
+    raft: RaftCore,
+    options: Options,
+    clock: Clock,
+    mut proposals: mpsc::Receiver<Proposal>,
+) {
     let in_flight = Arc::new(Semaphore::new(options.groups_in_flight_max));
     let mut left_over: Option<Proposal> = None;
     loop {
@@ -175,7 +150,7 @@ async fn run(raft: RaftCore, options: Options, mut proposals: mpsc::Receiver<Pro
             rooms.push(room);
             answers.push(answer);
         }
-        let bytes = encode_group((options.clock)(), &commands);
+        let bytes = encode_group(clock(), &commands);
         // The first try is made here, in order; only what an election turned away is tried again beside.
         let attempt = submit(&raft, bytes.clone()).await;
         let raft = raft.clone();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use openraft::impls::leader_id_std;
 use openraft::type_config::alias::{EntryOf, LogIdOf, StoredMembershipOf, VoteOf};
 
+use super::runtime::Runtime;
 use crate::engine::Outcome;
 
 openraft::declare_raft_types!(
@@ -17,6 +18,7 @@ openraft::declare_raft_types!(
         Node = PeerNode,
         Term = u64,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = Runtime,
 );
 
 /// A group of commands exactly as the proposer encoded it: the same bytes go to disk, to peers and to apply.

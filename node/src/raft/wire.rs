@@ -81,7 +81,7 @@ pub fn stream_result_to_wire(result: &StreamAppendResult) -> v1::ReplicateRespon
         Err(StreamAppendError::Conflict(log_id)) => Outcome::Conflict(optional(Some(log_id))),
         Err(StreamAppendError::HigherVote(vote)) => Outcome::HigherVote(vote_to_wire(vote)),
     };
-    v1::ReplicateResponse { disk_full: false, outcome: Some(outcome) }
+    v1::ReplicateResponse { full: false, outcome: Some(outcome) }
 }
 
 pub fn stream_result_from_wire(

@@ -124,7 +124,7 @@ impl v1::cluster_server::Cluster for ClusterService {
         check_cluster(&member, &request.get_ref().cluster_id)?;
         decide!(self, request, allocate_node_id, |member, message| async {
             let command = Command::AllocateNodeId { volume_id: message.volume_id };
-            match proposed(member.proposer().propose(command.encode()).await)? {
+            match proposed(member.proposer().propose_regardless(command.encode()).await)? {
                 Outcome::NodeIdAllocated(node_id) => {
                     Ok(v1::AllocateNodeIdResponse { node_id, epoch: member.identity().epoch })
                 }

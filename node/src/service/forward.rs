@@ -13,15 +13,18 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 use super::consistency::no_leader;
+use crate::environment::Dial;
 use crate::limits;
-use crate::raft::{Member, network};
+use crate::raft::Member;
+use crate::raft::network::Connections;
 
 /// Marks a request that a member has already forwarded once; it is never forwarded again.
 const FORWARDED: &str = "reckon-forwarded-by";
 
 /// Where requests go that this node cannot decide.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Forwarder {
+    connections: Connections,
     channels: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
@@ -42,6 +45,11 @@ pub struct Leader {
 }
 
 impl Forwarder {
+    /// No connection yet.
+    pub fn new(dial: Arc<dyn Dial>) -> Self {
+        Self { connections: Connections::new(dial), channels: Arc::default() }
+    }
+
     /// Finds who decides; waits for the end of an election up to a second, never past the deadline.
     pub async fn decider<T>(
         &self,
@@ -84,7 +92,7 @@ impl Forwarder {
         if let Some(channel) = channels.get(&address) {
             return Ok(Leader { channel: channel.clone(), address });
         }
-        let channel = network::connect(&address)?;
+        let channel = self.connections.open(&address)?;
         channels.insert(address.clone(), channel.clone());
         Ok(Leader { channel, address })
     }

@@ -5,6 +5,7 @@ pub mod consistency;
 pub mod deadline;
 pub mod forward;
 pub mod peer;
+pub mod server;
 pub mod streams;
 pub mod wire;
 
@@ -12,6 +13,7 @@ use reckon_api::Reason;
 use tonic::Status;
 
 use crate::engine::Outcome;
+use crate::raft::intake::Full;
 use crate::raft::proposer::ProposeError;
 
 /// What the proposer's answer means to a caller.
@@ -24,17 +26,22 @@ pub fn proposed(answer: Result<Outcome, ProposeError>) -> Result<Outcome, Status
     let message = error.to_string();
     Err(match error {
         ProposeError::NotLeader => Reason::NotLeader.plain("the leadership moved; try again"),
-        ProposeError::MemoryPressure { unsealed_bytes, maximum } => Reason::MemoryPressure.status(
-            format!("{message}; appends are refused until it is sealed"),
-            [
-                ("limit", "limits.unsealed_bytes_max".to_owned()),
-                ("value", unsealed_bytes.to_string()),
-                ("maximum", maximum.to_string()),
-            ],
-        ),
-        ProposeError::DiskFull { available, reserve } => Reason::DiskFull.status(
+        ProposeError::Full(Full::Memory { unsealed_bytes, maximum }) => Reason::MemoryPressure
+            .status(
+                format!("{message}; appends are refused until it is sealed"),
+                [
+                    ("limit", "limits.unsealed_bytes_max".to_owned()),
+                    ("value", unsealed_bytes.to_string()),
+                    ("maximum", maximum.to_string()),
+                ],
+            ),
+        ProposeError::Full(Full::Disk { available, reserve }) => Reason::DiskFull.status(
             format!("{message}; appends go on when there is room again, reads go on now"),
             [("value", available.to_string()), ("minimum", reserve.to_string())],
+        ),
+        ProposeError::Full(Full::Followers { full, voters }) => Reason::DiskFull.status(
+            format!("{message}; appends go on when there is room again, reads go on now"),
+            [("value", full.to_string()), ("maximum", ((voters - 1) / 2).to_string())],
         ),
         ProposeError::NoQuorum => Reason::NoQuorum
             .plain("too few voters answer; the append was not taken, stale reads still work"),

@@ -66,6 +66,14 @@ fn check_envelope(member: &Member, envelope: Option<&v1::Envelope>) -> Result<()
     Ok(())
 }
 
+/// Refuses entries while there is no room for them. What carries none is always taken.
+fn check_room(member: &Member, message: &v1::ReplicateRequest) -> Result<(), Status> {
+    if message.entries.is_empty() {
+        return Ok(());
+    }
+    member.intake().take().map_err(|full| Reason::DiskFull.plain(full.to_string()))
+}
+
 #[tonic::async_trait]
 impl v1::peer_server::Peer for PeerService {
     type ReplicateStream =
@@ -84,6 +92,7 @@ impl v1::peer_server::Peer for PeerService {
                 let taken = match requests.message().await {
                     Ok(None) => return None,
                     Ok(Some(message)) => check_envelope(&member, message.envelope.as_ref())
+                        .and_then(|()| check_room(&member, &message))
                         .and_then(|()| wire::append_from_wire(message)),
                     Err(status) => Err(status),
                 };
@@ -131,7 +140,8 @@ impl v1::peer_server::Peer for PeerService {
         let (prev, last) = (append.prev_log_id, wire::last_log_id(&append));
         let answer = member.raft().append_entries(append).await.map_err(|error| stopped(&error))?;
         let result = wire::heartbeat_result(answer, prev, last);
-        Ok(Response::new(wire::stream_result_to_wire(&result)))
+        let full = member.intake().take().is_err();
+        Ok(Response::new(v1::ReplicateResponse { full, ..wire::stream_result_to_wire(&result) }))
     }
 
     async fn transfer_leader(
@@ -174,6 +184,13 @@ impl v1::peer_server::Peer for PeerService {
         &self,
         _request: Request<v1::InstallSnapshotRequest>,
     ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
+        Err(Reason::Internal.plain("this call is not served yet"))
+    }
+
+    async fn get_checkpoint(
+        &self,
+        _request: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
         Err(Reason::Internal.plain("this call is not served yet"))
     }
 

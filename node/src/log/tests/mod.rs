@@ -30,7 +30,7 @@ type Flushed = OneshotReceiverOf<TypeConfig, io::Result<()>>;
 
 /// The smallest files, and nothing in the cache that can be read from them.
 fn options() -> Options {
-    Options { file_bytes: FILE_BYTES_MIN, cache_bytes: 0, ..Options::new("in memory") }
+    Options { file_bytes: FILE_BYTES_MIN, cache_bytes: 0, ..Options::default() }
 }
 
 fn open(disk: &ForgetfulDisk) -> Result<(LogStore, Driver), OpenError> {

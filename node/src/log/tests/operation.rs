@@ -1,5 +1,6 @@
 //! Rolling, purging, the cache, reads, and real files.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt as _;
@@ -8,9 +9,15 @@ use openraft::storage::RaftLogStorageExt as _;
 use super::disk::Survival;
 use super::*;
 use crate::log::READ_BYTES_MAX;
+use crate::log::files::Directory;
+use crate::offload::Offload;
 
 async fn read_all(store: &LogStore) -> Vec<Entry> {
     store.clone().get_log_reader().await.try_get_log_entries(..).await.unwrap()
+}
+
+fn open_folder(folder: &Path, options: Options) -> Result<LogStore, OpenError> {
+    LogStore::open(Arc::new(Directory::open(folder)?), options)
 }
 
 #[tokio::test]
@@ -19,13 +26,13 @@ async fn a_log_of_many_files_is_the_same_after_it_is_opened_again() {
     let syncs = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&syncs);
     let options = Options {
-        dir: dir.path().join("a/log"),
         on_fsync: Arc::new(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
         }),
         ..options()
     };
-    let mut store = LogStore::open(options.clone()).unwrap();
+    let folder = dir.path().join("a/log");
+    let mut store = open_folder(&folder, options.clone()).unwrap();
     for index in 1..=300 {
         store.blocking_append([group(1, index, 100)]).await.unwrap();
     }
@@ -35,13 +42,13 @@ async fn a_log_of_many_files_is_the_same_after_it_is_opened_again() {
     assert!(syncs.load(Ordering::Relaxed) >= 302);
     let before = read_all(&store).await;
     assert_eq!(before.len(), 301);
-    let files = std::fs::read_dir(&options.dir).unwrap();
+    let files = std::fs::read_dir(&folder).unwrap();
     let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
     assert_eq!(store.bytes_on_disk(), bytes);
     assert!(bytes > 10 * FILE_BYTES_MIN, "{bytes}");
     store.shutdown();
 
-    let store = LogStore::open(options).unwrap();
+    let store = open_folder(&folder, options).unwrap();
     assert_eq!(read_all(&store).await, before);
     assert_eq!(vote(&store), Some(Vote::new(2, 3)));
     assert_eq!(store.bytes_on_disk(), bytes);
@@ -50,20 +57,20 @@ async fn a_log_of_many_files_is_the_same_after_it_is_opened_again() {
 #[tokio::test]
 async fn a_log_is_opened_once_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let store = LogStore::open(Options::new(dir.path())).unwrap();
-    let error = LogStore::open(Options::new(dir.path())).unwrap_err();
+    let store = open_folder(dir.path(), Options::default()).unwrap();
+    let error = open_folder(dir.path(), Options::default()).unwrap_err();
     assert!(matches!(error, OpenError::Locked(_)), "{error}");
     assert!(error.retryable());
     // A reader that lives on does not hold the log.
     let reader = store.clone().get_log_reader().await;
     drop(store);
-    LogStore::open(Options::new(dir.path())).unwrap();
+    open_folder(dir.path(), Options::default()).unwrap();
     drop(reader);
 }
 
 #[tokio::test]
 async fn what_comes_after_the_end_is_refused() {
-    let mut store = LogStore::open_on(Arc::new(ForgetfulDisk::default()), options()).unwrap();
+    let mut store = LogStore::open(Arc::new(ForgetfulDisk::default()), options()).unwrap();
     store.shutdown();
     store.shutdown();
     assert!(append(&store, vec![group(1, 1, 10)]).is_err());
@@ -74,7 +81,7 @@ async fn what_comes_after_the_end_is_refused() {
 async fn a_task_can_take_the_place_of_the_thread() {
     let disk = ForgetfulDisk::default();
     let (mut store, driver) = open(&disk).unwrap();
-    let task = tokio::spawn(driver.run_as_task());
+    let task = tokio::spawn(driver.run_as_task(Offload::inline()));
     store.blocking_append([group(1, 1, 10), group(1, 2, 10)]).await.unwrap();
     store.save_vote(&Vote::new(1, 1)).await.unwrap();
     store.shutdown();

@@ -26,7 +26,7 @@ fn a_vote_is_saved_only_after_every_earlier_append_is_durable() {
 #[tokio::test]
 async fn a_vote_waits_as_long_as_the_disk_does() {
     let disk = ForgetfulDisk::default();
-    let mut store = LogStore::open_on(Arc::new(disk.clone()), options()).unwrap();
+    let mut store = LogStore::open(Arc::new(disk.clone()), options()).unwrap();
     disk.hold_syncs();
     let mut flushed = append(&store, (1..=5).map(|index| group(1, index, 10)).collect()).unwrap();
     disk.wait_for_held_sync();

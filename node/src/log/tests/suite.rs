@@ -1,6 +1,7 @@
 //! openraft's own suite for log stores.
 
 use std::io;
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use openraft::entry::RaftPayload as _;
@@ -10,6 +11,7 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{Snapshot, SnapshotMeta, StorageError};
 use tempfile::TempDir;
 
+use crate::log::files::Directory;
 use crate::log::{FILE_BYTES_MIN, LogStore, Options};
 use crate::raft::types::{GroupOutcome, LogId, StoredMembership, TypeConfig};
 
@@ -89,10 +91,13 @@ struct Builder {
 impl StoreBuilder<TypeConfig, LogStore, Trivial, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, Trivial), StorageError<TypeConfig>> {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = Options::new(dir.path().join("log"));
-        options.file_bytes = FILE_BYTES_MIN;
-        options.cache_bytes = self.cache_bytes;
-        let store = LogStore::open(options).unwrap();
+        let disk = Directory::open(&dir.path().join("log")).unwrap();
+        let options = Options {
+            file_bytes: FILE_BYTES_MIN,
+            cache_bytes: self.cache_bytes,
+            ..Options::default()
+        };
+        let store = LogStore::open(Arc::new(disk), options).unwrap();
         Ok((dir, store, Trivial::default()))
     }
 }

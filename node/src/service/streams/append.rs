@@ -5,7 +5,6 @@ use std::time::Duration;
 use reckon_api::{Reason, v1};
 use tokio::time::Instant;
 use tonic::Status;
-use uuid::Uuid;
 use v1::streams_client::StreamsClient;
 
 use super::StreamsService;
@@ -38,7 +37,7 @@ impl StreamsService {
         let member = self.open_store()?;
         let _slot = self.appends.enter()?;
         // Checked before it is forwarded too: what is wrong is said at once, and in the same words.
-        let command = wire::append_command(&request, Uuid::now_v7)?;
+        let command = wire::append_command(&request, &*self.node.environment().new_id)?;
         loop {
             let leader =
                 match self.forwarder.decider_of(&member, forwarded, deadline).await? {
