@@ -8,8 +8,9 @@ use crate::event::EventView;
 use crate::limits;
 
 const ITEMS: Limit = Limit { name: "query_items_max", maximum: limits::QUERY_ITEMS_MAX };
-const TYPES: Limit = Limit { name: "filter_types_max", maximum: limits::FILTER_TYPES_MAX };
-const TAGS: Limit = Limit { name: "filter_tags_max", maximum: limits::FILTER_TAGS_MAX };
+const TERMS: Limit = Limit { name: "query_terms_max", maximum: limits::QUERY_TERMS_MAX };
+const TYPES: Limit = Limit { name: "query_item_types_max", maximum: limits::QUERY_ITEM_TYPES_MAX };
+const TAGS: Limit = Limit { name: "query_item_tags_max", maximum: limits::QUERY_ITEM_TAGS_MAX };
 const EVENT_TYPE: Limit =
     Limit { name: "event_type_bytes_max", maximum: limits::EVENT_TYPE_BYTES_MAX };
 const TAG: Limit = Limit { name: "tag_bytes_max", maximum: limits::TAG_BYTES_MAX };
@@ -21,6 +22,8 @@ pub fn query_items(field: &str, query: &v1::Query) -> Result<Vec<QueryItem>, Fil
         return Err(FilterError::empty(field, "a query has at least one item"));
     }
     ITEMS.check(&field, query.items.len(), "items; ask several times")?;
+    let terms = query.items.iter().map(|item| item.types.len() + item.tags.len()).sum();
+    TERMS.check(&field, terms, "types and tags; ask several times")?;
     let items = query.items.iter().enumerate().map(|(index, item)| {
         Ok(QueryItem {
             types: types(&format!("{field}[{index}].types"), &item.types)?,

@@ -9,28 +9,23 @@ pub struct QueryItem {
     pub tags: Vec<String>,
 }
 
-/// Picks events out of a read of the whole store.
-pub trait Select {
-    /// Items of which every selected event fulfils at least one, for the indexes; `None`: any event may be
-    /// selected.
+/// Chooses events. Implemented by the filters of reads.
+pub trait Select: Send + Sync {
+    /// Items such that every event chosen matches at least one of them, for the indexes. `None`: nothing can be
+    /// said, every event has to be looked at.
     fn candidates(&self) -> Option<&[QueryItem]>;
 
-    /// Whether the event is selected, checked exactly.
+    /// Whether the event is chosen, checked exactly.
     fn selects(&self, event: &RecordedEvent) -> Result<bool, SelectError>;
 }
 
-/// Why it cannot be said whether an event is selected.
+/// Why it cannot be said whether an event is chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SelectError {
-    /// Leaving the event out, or letting it through, would be a wrong answer.
-    #[error(
-        "the expression needs more than {steps_max} steps on the event at position {position}; loop over less"
-    )]
-    TooCostly { position: u64, steps_max: u64 },
-}
+#[error("{0}")]
+pub struct SelectError(pub String);
 
 impl SelectError {
-    /// Never: the same event costs the same again.
+    /// Never: the same event meets the same end.
     pub const fn retryable(&self) -> bool {
         false
     }
