@@ -102,6 +102,74 @@ const _: () = {
     );
 };
 
+// ---- Filters: what a caller may ask of every event of a read ----
+
+/// Most terms of one filter. Each is looked at for every event that the indexes leave over.
+pub const FILTER_TERMS_MAX: usize = 16;
+
+/// Most items of a query: each is a walk of its own over the indexes.
+pub const QUERY_ITEMS_MAX: usize = 100;
+
+/// Most types of a query item, and of a term of a filter.
+pub const QUERY_ITEM_TYPES_MAX: usize = 64;
+
+/// Most tags of a query item, and of a term of a filter: as many as an event can have.
+pub const QUERY_ITEM_TAGS_MAX: usize = TAGS_MAX;
+
+/// Most types and tags over all items of a query: apply has to look up every one of them in every run.
+pub const QUERY_TERMS_MAX: usize = 1_024;
+
+/// Longest stream pattern, in bytes: the longest stream id with every byte escaped.
+pub const STREAM_PATTERN_BYTES_MAX: usize = 2 * STREAM_ID_BYTES_MAX;
+
+/// Longest regular expression, in bytes.
+pub const REGEX_BYTES_MAX: usize = 1024;
+
+/// How deep groups of a regular expression may nest: the compiler recurses over them.
+pub const REGEX_NESTING_MAX: u32 = 32;
+
+/// Largest compiled regular expression, in bytes. Repetitions multiply (`(a{100}){100}`), and in the worst case
+/// a search takes the product of this and the text.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 512 << 10;
+
+/// Longest CEL expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// How deep brackets and conditionals of an expression may nest: the parser recurses over them, with large
+/// frames.
+pub const EXPRESSION_NESTING_MAX: u16 = 32;
+
+/// Stack of the thread that parses an expression, in bytes. Nesting at its limit needs 6 MiB in a debug build,
+/// and a chain of operators as long as `EXPRESSION_BYTES_MAX` allows needs 4.
+pub const EXPRESSION_PARSE_STACK_BYTES: usize = 16 << 20;
+
+/// How deep the tree of an expression may be once macros are expanded. Evaluation recurses over it, on the
+/// stacks of the threads that read.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Most nodes of the tree of an expression once macros are expanded.
+pub const EXPRESSION_NODES_MAX: usize = 1_000;
+
+/// Most regular expressions within one CEL expression: each is compiled and kept.
+pub const EXPRESSION_REGEXES_MAX: usize = 8;
+
+/// What evaluating an expression on any event may cost, in steps: evaluating a node is one, and so is
+/// touching 64 bytes of data. A step takes about 50 nanoseconds.
+pub const EXPRESSION_STEPS_MAX: u64 = 20_000;
+
+/// What evaluating may cost on top for each byte of the event: enough for every expression that goes over the
+/// data a few times, too little for loops within loops over large data.
+pub const EXPRESSION_STEPS_PER_EVENT_BYTE: u64 = 8;
+
+const _: () = {
+    // One event must not cost a reader more than about a second.
+    assert!(
+        EXPRESSION_STEPS_MAX + EXPRESSION_STEPS_PER_EVENT_BYTE * EVENT_BYTES_MAX as u64
+            <= 10_000_000
+    );
+    assert!(EXPRESSION_NODES_MAX as u64 <= EXPRESSION_STEPS_MAX / 10);
+};
+
 // ---- Raft and its peers ----
 
 /// How long connecting to a peer may take, name look-up included: well below an election, so that a vote is

@@ -25,7 +25,7 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
-    pub(super) fn new(stored: &StoredRecord, index: u32, span: EventSpan) -> Self {
+    pub(crate) fn new(stored: &StoredRecord, index: u32, span: EventSpan) -> Self {
         Self {
             record: stored.record.clone(),
             span,
