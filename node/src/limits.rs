@@ -39,6 +39,22 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 320;
 /// Longest volume id that a node id is given out for, in bytes. They stay in the state for ever.
 pub const VOLUME_ID_BYTES_MAX: usize = 256;
 
+/// Most items of a query: each is a walk of its own over the indexes.
+pub const QUERY_ITEMS_MAX: usize = 100;
+
+/// Most types of a query item.
+pub const QUERY_ITEM_TYPES_MAX: usize = 64;
+
+/// Most tags of a query item: as many as an event can have.
+pub const QUERY_ITEM_TAGS_MAX: usize = TAGS_MAX;
+
+/// Most types and tags over all items of a query: apply has to look up every one of them in every run.
+pub const QUERY_TERMS_MAX: usize = 1_024;
+
+/// Largest encoded append condition: each type and tag with the length in front, and what stands around them.
+pub const CONDITION_BYTES_MAX: usize =
+    QUERY_TERMS_MAX * (EVENT_TYPE_BYTES_MAX + 2) + QUERY_ITEMS_MAX * 4 + 16;
+
 const _: () = {
     assert!(EVENT_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_STREAMS_MAX <= APPEND_EVENTS_MAX);
@@ -56,13 +72,27 @@ const _: () = {
 
 // ---- Commands: what the log carries ----
 
-/// Largest encoded command: the largest append, with the few bytes in front of each of its records.
-pub const COMMAND_BYTES_MAX: usize = APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1);
+/// Largest encoded command: the largest append, with the few bytes in front of each of its records, and its
+/// condition.
+pub const COMMAND_BYTES_MAX: usize =
+    APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1) + CONDITION_BYTES_MAX;
 
 /// Bytes in front of the commands of a group, and in front of each command.
 pub const GROUP_HEADER_BYTES: usize = 1 + 4 + 8 + 4;
 /// Bytes in front of each command of a group.
 pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
+
+// ---- Storage: sealed files ----
+
+/// Largest block of a sealed file before compression, in bytes, so that a damaged length cannot ask for all memory. A
+/// record stands in one block, and what one append brings to one stream is one record.
+pub const BLOCK_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
+
+const _: () = {
+    // Lengths and places inside a block are u32.
+    assert!(BLOCK_BYTES_MAX < u32::MAX as usize / 2);
+    assert!(COMMAND_BYTES_MAX < BLOCK_BYTES_MAX);
+};
 
 // ---- Reads: what one look at the engine may cost ----
 
@@ -72,8 +102,19 @@ pub const READ_PAGE_EVENTS_MAX: usize = 1_000;
 /// Bytes of events after which a page ends. A page holds at least one event, so it may be larger by one.
 pub const READ_PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Records that one page of a read may pass over because they are excluded, before it hands back what it has.
-pub const READ_PAGE_RECORDS_SKIPPED_MAX: usize = 10_000;
+/// Records and index entries that one call of a read looks at, before it hands back what it has: excluded events
+/// must not keep a caller waiting for long.
+pub const READ_PAGE_WORK_MAX: usize = 10_000;
+
+/// Records that a read takes in one look at a layer. The active overlay is read under the engine's lock, for which
+/// apply waits: this is well under a millisecond.
+pub const READ_BATCH_RECORDS_MAX: usize = 256;
+
+/// Bytes of records after which such a look ends.
+pub const READ_BATCH_BYTES_MAX: usize = 2 * READ_PAGE_BYTES_MAX;
+
+/// Records and index entries that are looked at in it.
+pub const READ_BATCH_WORK_MAX: usize = 1_000;
 
 /// Looks at the store that may read files at once. A disk is kept busy by fewer; each holds a thread, and what
 /// waits holds none.
@@ -82,8 +123,26 @@ pub const OFFLOADED_WORK_MAX: usize = 32;
 /// Pages that are made ahead of a slow reader.
 pub const READ_PAGES_AHEAD_MAX: usize = 2;
 
+/// Messages of a watch that are made ahead of a slow reader: a page of notices, so that one is looked up while the
+/// one before is sent.
+pub const WATCH_MESSAGES_AHEAD_MAX: usize = NOTICES_PAGE_MAX;
+
+/// Watches on one node. Each costs a look at the index whenever something was applied.
+pub const WATCHES_MAX: usize = 1_024;
+
+/// Between two looks of a watch: what is applied in the meantime is looked through at once.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(20);
+
 /// Most streams on a page of a listing, and the default.
 pub const LIST_PAGE_STREAMS_MAX: usize = 1_000;
+
+/// Most names that are looked at for a page of a listing.
+pub const LIST_PAGE_NAMES_MAX: usize = 2_000;
+
+/// Most notices that are looked at for a page of them.
+pub const NOTICES_PAGE_MAX: usize = 1_000;
+
+const _: () = assert!(LIST_PAGE_NAMES_MAX > LIST_PAGE_STREAMS_MAX);
 
 // ---- Client connections ----
 
@@ -107,17 +166,12 @@ const _: () = {
 /// Most terms of one filter. Each is looked at for every event that the indexes leave over.
 pub const FILTER_TERMS_MAX: usize = 16;
 
-/// Most items of a query: each is a walk of its own over the indexes.
-pub const QUERY_ITEMS_MAX: usize = 100;
+/// Most event types of one term or of one item of a query: each is a list of the index to walk along.
+pub const FILTER_TYPES_MAX: usize = 100;
 
-/// Most types of a query item, and of a term of a filter.
-pub const QUERY_ITEM_TYPES_MAX: usize = 64;
-
-/// Most tags of a query item, and of a term of a filter: as many as an event can have.
-pub const QUERY_ITEM_TAGS_MAX: usize = TAGS_MAX;
-
-/// Most types and tags over all items of a query: apply has to look up every one of them in every run.
-pub const QUERY_TERMS_MAX: usize = 1_024;
+/// Most tags of one term or of one item of a query. An event has at most `TAGS_MAX`, but a term may name
+/// alternatives.
+pub const FILTER_TAGS_MAX: usize = 100;
 
 /// Longest stream pattern, in bytes: the longest stream id with every byte escaped.
 pub const STREAM_PATTERN_BYTES_MAX: usize = 2 * STREAM_ID_BYTES_MAX;
@@ -129,7 +183,7 @@ pub const REGEX_BYTES_MAX: usize = 1024;
 pub const REGEX_NESTING_MAX: u32 = 32;
 
 /// Largest compiled regular expression, in bytes. Repetitions multiply (`(a{100}){100}`), and in the worst case
-/// a search takes the product of this and the text.
+/// a search takes the product of this and the text. Room for two dozen Unicode classes.
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 512 << 10;
 
 /// Longest CEL expression, in bytes.
@@ -154,7 +208,7 @@ pub const EXPRESSION_NODES_MAX: usize = 1_000;
 pub const EXPRESSION_REGEXES_MAX: usize = 8;
 
 /// What evaluating an expression on any event may cost, in steps: evaluating a node is one, and so is
-/// touching 64 bytes of data. A step takes about 50 nanoseconds.
+/// touching 64 bytes of data. A step is about a tenth of a microsecond.
 pub const EXPRESSION_STEPS_MAX: u64 = 20_000;
 
 /// What evaluating may cost on top for each byte of the event: enough for every expression that goes over the
@@ -162,6 +216,7 @@ pub const EXPRESSION_STEPS_MAX: u64 = 20_000;
 pub const EXPRESSION_STEPS_PER_EVENT_BYTE: u64 = 8;
 
 const _: () = {
+    assert!(FILTER_TAGS_MAX >= TAGS_MAX);
     // One event must not cost a reader more than about a second.
     assert!(
         EXPRESSION_STEPS_MAX + EXPRESSION_STEPS_PER_EVENT_BYTE * EVENT_BYTES_MAX as u64

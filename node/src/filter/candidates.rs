@@ -1,7 +1,7 @@
 //! Which part of a filter the indexes can answer. They may give too many events, never too few.
 
-use super::select::QueryItem;
 use super::term::{Condition, Term};
+use crate::engine::QueryItem;
 
 /// Items of which every event that all terms hold for fulfils at least one; `None`: the indexes do not help.
 pub(super) fn candidates(terms: &[Term]) -> Option<Vec<QueryItem>> {

@@ -5,9 +5,8 @@ use reckon_api::v1;
 use super::candidates::candidates;
 use super::error::{FilterError, Limit};
 use super::expression::{EventValues, OverBudget};
-use super::select::{QueryItem, Select, SelectError};
 use super::term::Term;
-use crate::engine::RecordedEvent;
+use crate::engine::{QueryItem, RecordedEvent, Select, SelectError};
 use crate::limits;
 
 const TERMS: Limit = Limit { name: "filter_terms_max", maximum: limits::FILTER_TERMS_MAX };
@@ -42,25 +41,20 @@ impl Select for Filter {
         self.candidates.as_deref()
     }
 
-    /// An expression that costs too much is an error: to leave the event out, or to let it through, would be a
-    /// wrong answer.
     fn selects(&self, event: &RecordedEvent) -> Result<bool, SelectError> {
         let view = event.event();
         let values = EventValues::new(event, &view);
         for term in &self.terms {
-            match term.holds(event.stream_id(), &view, &values) {
-                Ok(true) => {}
-                Ok(false) => return Ok(false),
-                Err(over_budget) => return Err(refused(event.position, over_budget)),
+            let holds = term.holds(event.stream_id(), &view, &values).map_err(
+                |OverBudget { steps_max }| SelectError::TooCostly {
+                    position: event.position,
+                    steps_max,
+                },
+            )?;
+            if !holds {
+                return Ok(false);
             }
         }
         Ok(true)
     }
-}
-
-fn refused(position: u64, OverBudget { steps_max }: OverBudget) -> SelectError {
-    SelectError(format!(
-        "an expression of the filter needs more than {steps_max} steps on the event at position {position}; \
-         let it loop over less, or read from the next position on"
-    ))
 }

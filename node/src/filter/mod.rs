@@ -16,15 +16,14 @@ mod partition;
 mod pattern;
 mod query;
 mod regular_expression;
-mod select;
 mod stream_names;
 mod term;
 #[cfg(test)]
 mod tests;
 
+pub use crate::engine::{QueryItem, Select, SelectError};
 pub use compiled::Filter;
 pub use error::{FilterError, FilterErrorKind};
 pub use expression::{Checked, ExpressionError, StaticType, check_expression};
 pub use query::query_items;
-pub use select::{QueryItem, Select, SelectError};
 pub use stream_names::StreamNameFilter;

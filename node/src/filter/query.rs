@@ -3,14 +3,18 @@
 use reckon_api::v1;
 
 use super::error::{FilterError, Limit, check_name};
-use super::select::QueryItem;
+use crate::engine::QueryItem;
 use crate::event::EventView;
 use crate::limits;
 
 const ITEMS: Limit = Limit { name: "query_items_max", maximum: limits::QUERY_ITEMS_MAX };
-const TERMS: Limit = Limit { name: "query_terms_max", maximum: limits::QUERY_TERMS_MAX };
-const TYPES: Limit = Limit { name: "query_item_types_max", maximum: limits::QUERY_ITEM_TYPES_MAX };
-const TAGS: Limit = Limit { name: "query_item_tags_max", maximum: limits::QUERY_ITEM_TAGS_MAX };
+const ITEM_TYPES: Limit =
+    Limit { name: "query_item_types_max", maximum: limits::QUERY_ITEM_TYPES_MAX };
+const ITEM_TAGS: Limit =
+    Limit { name: "query_item_tags_max", maximum: limits::QUERY_ITEM_TAGS_MAX };
+const QUERY_TERMS: Limit = Limit { name: "query_terms_max", maximum: limits::QUERY_TERMS_MAX };
+const TYPES: Limit = Limit { name: "filter_types_max", maximum: limits::FILTER_TYPES_MAX };
+const TAGS: Limit = Limit { name: "filter_tags_max", maximum: limits::FILTER_TAGS_MAX };
 const EVENT_TYPE: Limit =
     Limit { name: "event_type_bytes_max", maximum: limits::EVENT_TYPE_BYTES_MAX };
 const TAG: Limit = Limit { name: "tag_bytes_max", maximum: limits::TAG_BYTES_MAX };
@@ -23,11 +27,15 @@ pub fn query_items(field: &str, query: &v1::Query) -> Result<Vec<QueryItem>, Fil
     }
     ITEMS.check(&field, query.items.len(), "items; ask several times")?;
     let terms = query.items.iter().map(|item| item.types.len() + item.tags.len()).sum();
-    TERMS.check(&field, terms, "types and tags; ask several times")?;
+    QUERY_TERMS.check(&field, terms, "types and tags over all; ask several times")?;
     let items = query.items.iter().enumerate().map(|(index, item)| {
+        let types = format!("{field}[{index}].types");
+        ITEM_TYPES.check(&types, item.types.len(), "types; ask several times")?;
+        let tags = format!("{field}[{index}].tags");
+        ITEM_TAGS.check(&tags, item.tags.len(), "tags; ask several times")?;
         Ok(QueryItem {
-            types: types(&format!("{field}[{index}].types"), &item.types)?,
-            tags: tags(&format!("{field}[{index}].tags"), &item.tags)?,
+            types: names(&types, &item.types, EVENT_TYPE)?,
+            tags: names(&tags, &item.tags, TAG)?,
         })
     });
     items.collect()

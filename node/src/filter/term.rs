@@ -9,8 +9,8 @@ use super::expression::{EventValues, Expression, ExpressionError, OverBudget};
 use super::partition::{NoPartition, Partition};
 use super::pattern::Pattern;
 use super::query;
-use super::select::QueryItem;
 use super::stream_names::{check_affix, compile_pattern, compile_regex};
+use crate::engine::QueryItem;
 use crate::event::EventView;
 
 /// A condition on events, and whether it is meant the other way round.

@@ -17,7 +17,7 @@ use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
 use super::types::{PeerNode, TypeConfig};
-use crate::engine::Engine;
+use crate::engine::{Engine, StateReader};
 use crate::environment::Environment;
 use crate::limits;
 use crate::log::files::Disk;
@@ -161,6 +161,10 @@ impl Member {
 
     pub const fn raft(&self) -> &RaftCore {
         &self.raft
+    }
+
+    pub fn reader(&self) -> StateReader {
+        StateReader::new(Arc::clone(&self.engine))
     }
 
     pub const fn engine(&self) -> &SharedEngine {

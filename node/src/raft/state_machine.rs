@@ -2,21 +2,17 @@
 //! it has come. Decides nothing itself.
 
 use std::io;
-use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
-use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::types::{GroupOutcome, LogId, StoredMembership, TypeConfig};
-use crate::engine::Engine;
-
-/// The engine as readers share it: apply writes, reads take bounded pages.
-pub type SharedEngine = Arc<RwLock<Engine>>;
+use crate::engine::LogPosition;
+pub use crate::engine::SharedEngine;
 
 /// How far apply has come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,11 +64,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 }
                 EntryPayload::Normal(group) => {
                     let mut engine = self.engine.write();
-                    let outcomes = engine.apply_group(&group.0).map_err(|error| {
+                    let position = LogPosition {
+                        term: log_id.committed_leader_id().term,
+                        index: log_id.index(),
+                    };
+                    let outcomes = engine.apply_group(&group.0, position).map_err(|error| {
                         io::Error::new(
                             io::ErrorKind::InvalidData,
                             format!(
-                                "the group at log index {} is damaged: {error}",
+                                "the group at log index {} cannot be applied: {error}",
                                 log_id.index()
                             ),
                         )

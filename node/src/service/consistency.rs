@@ -6,6 +6,7 @@ use reckon_api::{Reason, v1};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::wire;
 use crate::limits;
 use crate::raft::Member;
 use crate::raft::reads::ReadIndexError;
@@ -18,11 +19,13 @@ pub async fn ensure(
 ) -> Result<(), Status> {
     use v1::consistency::Kind;
     match wanted.and_then(|consistency| consistency.kind) {
-        None | Some(Kind::Linearizable(_)) => {
+        None | Some(Kind::Linearizable(true)) => {
             let index = read_index(member, deadline).await?;
             applied(member, deadline, |applied| applied.next_index > index).await
         }
-        Some(Kind::Stale(_)) => Ok(()),
+        Some(Kind::Stale(true)) => Ok(()),
+        Some(Kind::Linearizable(false)) => Err(wire::ambiguous("consistency.linearizable")),
+        Some(Kind::Stale(false)) => Err(wire::ambiguous("consistency.stale")),
         Some(Kind::AtLeastPosition(position)) => {
             applied(member, deadline, |applied| applied.next_position > position).await
         }

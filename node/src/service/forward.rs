@@ -153,7 +153,7 @@ pub fn not_leader(leader: &str) -> Status {
 /// The refusal of a request whose time is up.
 pub fn deadline_exceeded() -> Status {
     Reason::DeadlineExceeded.plain(
-        "the deadline passed; an append may have taken effect: retry it with the same event ids",
+        "the deadline passed; what was asked may have taken effect: send it again, an append with the same event ids",
     )
 }
 

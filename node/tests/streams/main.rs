@@ -17,6 +17,7 @@ mod filters;
 mod life;
 mod look_up;
 mod messages;
+#[allow(dead_code, reason = "each crate of tests uses a part of it")]
 #[path = "../processes/mod.rs"]
 mod processes;
 mod read;

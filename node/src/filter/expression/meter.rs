@@ -12,10 +12,6 @@ use cel::common::value::{StaticVal, Val};
 /// Bytes of text that are touched in one step.
 const BYTES_PER_STEP: usize = 64;
 
-/// Steps of an entry of a map, on top of those of its key and its value: hashing it costs as much as several
-/// elements of a list.
-const STEPS_PER_ENTRY: u64 = 4;
-
 static METER: Type = Type::new_unspecified_type("@meter");
 
 /// The steps that are left of an evaluation. A value of the expression language, so that functions get it as an
@@ -86,7 +82,6 @@ fn weigh(value: &dyn Val, most: u64, steps: &mut u64) {
         }
     } else if let Some(map) = value.downcast_ref::<CelMap>() {
         for (key, value) in map.inner() {
-            *steps += STEPS_PER_ENTRY;
             weigh(key.inner(), most, steps);
             weigh(value.as_ref(), most, steps);
             if *steps > most {

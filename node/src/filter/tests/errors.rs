@@ -62,11 +62,11 @@ fn every_refusal_names_its_field_and_its_values() {
         (types(vec!["a".to_owned(), String::new()]), "types.types[1]", invalid("")),
         (types(vec!["a\n".to_owned()]), "types.types[0]", invalid("a\n")),
         (types(vec![long(513)]), "types.types[0]", limit("event_type_bytes_max", 513, 512)),
-        (types(texts(65)), "types.types", limit("query_item_types_max", 65, 64)),
+        (types(texts(101)), "types.types", limit("filter_types_max", 101, 100)),
         (tags(vec![]), "tags", invalid("")),
         (tags(vec![String::new()]), "tags.tags[0]", invalid("")),
         (tags(vec![long(257)]), "tags.tags[0]", limit("tag_bytes_max", 257, 256)),
-        (tags(texts(65)), "tags.tags", limit("query_item_tags_max", 65, 64)),
+        (tags(texts(101)), "tags.tags", limit("filter_tags_max", 101, 100)),
         (query(vec![]), "query.items", invalid("")),
         (query(vec![item(vec![], vec![]); 101]), "query.items", limit("query_items_max", 101, 100)),
         (
@@ -75,14 +75,9 @@ fn every_refusal_names_its_field_and_its_values() {
             limit("tag_bytes_max", 257, 256),
         ),
         (
-            query(vec![item(texts(65), vec![])]),
+            query(vec![item(texts(101), vec![])]),
             "query.items[0].types",
-            limit("query_item_types_max", 65, 64),
-        ),
-        (
-            query(vec![item(texts(64), vec![]); 17]),
-            "query.items",
-            limit("query_terms_max", 17 * 64, 1_024),
+            limit("query_item_types_max", 101, 64),
         ),
     ];
     for (kind, field, expected) in table {

@@ -93,10 +93,9 @@ fn the_partitions_of_the_page_are_those_of_the_code() {
 fn the_limits_of_the_page_are_those_of_the_code() {
     for (name, maximum) in [
         ("filter_terms_max", limits::FILTER_TERMS_MAX),
-        ("query_item_types_max", limits::QUERY_ITEM_TYPES_MAX),
-        ("query_item_tags_max", limits::QUERY_ITEM_TAGS_MAX),
+        ("filter_types_max", limits::FILTER_TYPES_MAX),
+        ("filter_tags_max", limits::FILTER_TAGS_MAX),
         ("query_items_max", limits::QUERY_ITEMS_MAX),
-        ("query_terms_max", limits::QUERY_TERMS_MAX),
         ("stream_pattern_bytes_max", limits::STREAM_PATTERN_BYTES_MAX),
         ("regex_bytes_max", limits::REGEX_BYTES_MAX),
         ("expression_bytes_max", limits::EXPRESSION_BYTES_MAX),
