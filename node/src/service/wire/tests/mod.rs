@@ -34,7 +34,8 @@ fn stream(stream_id: impl Into<String>) -> v1::StreamAppend {
 
 /// What an empty store makes of appends, and how to read it then.
 fn applied(epoch_us: u64, request: &v1::AppendRequest) -> (Outcome, StateReader) {
-    let command = append_command(request, || NEW_ID).unwrap();
+    let mut ids = (NEW_ID.as_u128()..).map(Uuid::from_u128);
+    let command = append_command(request, || ids.next().unwrap()).unwrap();
     let mut engine = Engine::default();
     let group = encode_group(epoch_us, &[command]);
     let outcome = engine.apply_group(&group, LogPosition { term: 1, index: 1 }).unwrap().remove(0);

@@ -110,7 +110,7 @@ fn filters_are_refused_with_their_field_and_place() {
     assert!(compiled(Kind::StreamPrefix("a".into())).unwrap().is_some());
     let values = [("field", "filter.terms[0].stream_regex"), ("offset", "1")];
     check(compiled(Kind::StreamRegex("a(".into())), Reason::InvalidPattern, &values);
-    let values = [("field", "filter.terms[0].expression"), ("offset", "6")];
+    let values = [("field", "filter.terms[0].expression"), ("offset", "5")];
     check(compiled(Kind::Expression("event.typo".into())), Reason::InvalidExpression, &values);
     let none = Kind::Types(v1::EventTypes::default());
     check(compiled(none), Reason::InvalidArgument, &[("field", "filter.terms[0].types")]);
