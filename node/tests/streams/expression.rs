@@ -11,10 +11,10 @@ fn of(expression: &str) -> v1::CheckExpressionRequest {
 
 pub async fn an_expression_is_typed_without_an_event(calls: Calls) {
     for (expression, gives, filter, variables) in [
-        ("event.data.total > 100", "bool", true, &["event"] as &[&str]),
-        ("event.data.total", "dyn", true, &["event"]),
+        ("event.data.total > 100", "bool", true, &["event.data"] as &[&str]),
+        ("event.data.total", "dyn", true, &["event.data"]),
         ("1 + 2", "int", false, &[]),
-        ("event.event_type + '!'", "string", false, &["event"]),
+        ("event.event_type + '!'", "string", false, &["event.event_type"]),
     ] {
         let checked = calls.check_expression(of(expression)).await.unwrap();
         assert_eq!(checked.r#type, gives, "{expression}");

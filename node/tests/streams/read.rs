@@ -1,7 +1,5 @@
 //! `Read`: directions, starts, bounds, and what cannot be read.
 
-use std::time::Duration;
-
 use reckon_api::{Reason, v1};
 use v1::read_from::Kind;
 
@@ -9,6 +7,7 @@ use crate::calls::Calls;
 use crate::messages::{
     at_least, events_to, from, refused, refused_field, stale, unique, value, versions,
 };
+use crate::unable::BRIEF;
 
 const BACKWARD: i32 = v1::Direction::Backward as i32;
 
@@ -132,7 +131,7 @@ pub async fn a_read_that_waits_for_a_position_waits_no_longer_than_it_may(calls:
     let request = v1::ReadRequest { consistency: stale(), ..of(&name) };
     assert_eq!(calls.read(request).await.unwrap().1.len(), 1, "a store of one is never stale");
 
-    let calls = calls.within(Duration::from_millis(100));
+    let calls = calls.within(BRIEF);
     let never = at_least(u64::MAX - 1);
     let read = v1::ReadRequest { consistency: never, ..of(&name) };
     refused(calls.read(read).await, Reason::DeadlineExceeded);
