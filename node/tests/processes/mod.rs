@@ -136,6 +136,22 @@ impl NodeProcess {
         child.wait().expect("the process ends");
     }
 
+    /// SIGSTOP: the process is there and says nothing.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT, also to a process that was not paused.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("a running process");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
     /// SIGTERM, and waits for the end; true when the process ended without an error.
     pub fn terminate(&mut self) -> bool {
         let mut child = self.child.take().expect("a running process");

@@ -13,7 +13,7 @@ use super::StreamsService;
 use crate::engine::Outcome;
 use crate::limits;
 use crate::raft::proposer::ProposeError;
-use crate::service::forward::{Decider, deadline_exceeded};
+use crate::service::forward::{Decider, Unsent, deadline_exceeded};
 use crate::service::proposed;
 
 /// How a request got here, and until when it has to be answered.
@@ -39,45 +39,57 @@ impl StreamsService {
         &self,
         decision: Decision<M>,
         arrival: Arrival,
-        forward: impl FnOnce(StreamsClient<Channel>, Request<M>) -> F,
+        forward: impl Fn(StreamsClient<Channel>, Request<M>) -> F,
         answer: impl FnOnce(&M, Outcome) -> Option<T>,
     ) -> Result<T, Status>
     where
+        M: Clone,
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let Decision { request, command } = decision;
         let Arrival { forwarded, deadline } = arrival;
         let member = self.open_store()?;
         let _slot = self.appends.enter()?;
-        let leader = loop {
-            match self.forwarder.decider_of(&member, forwarded, deadline).await? {
-                Decider::Leader(leader) => break leader,
-                Decider::Here => {}
+        let give_up = deadline.min(Instant::now() + limits::LEADER_WAIT);
+        loop {
+            let leader = match self.forwarder.decider_of(&member, forwarded, deadline).await? {
+                Decider::Leader(leader) => leader,
+                Decider::Here => {
+                    super::check_activated(&member)?;
+                    let proposing = member.proposer().propose(command.clone());
+                    let decided = tokio::time::timeout_at(deadline, proposing)
+                        .await
+                        .map_err(|_elapsed| deadline_exceeded())?;
+                    if decided == Err(ProposeError::NotLeader) && Instant::now() < deadline {
+                        // Certainly not decided: whoever leads now may do it.
+                        tokio::time::sleep(LEADER_POLL).await;
+                        continue;
+                    }
+                    let outcome = proposed(decided)?;
+                    return answer(&request, outcome).ok_or_else(|| {
+                        Reason::Internal.plain("the answer to a command does not go with it")
+                    });
+                }
+            };
+            let client = StreamsClient::new(leader.channel.clone())
+                .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX);
+            let send = |request| forward(client, request);
+            let (message, lost) = (request.clone(), Reason::OutcomeUnknown);
+            match self.forwarder.try_send(&leader, message, deadline, lost, send).await {
+                Ok(answered) => return answered.map(Response::into_inner),
+                Err(Unsent(status)) if Instant::now() + UNREACHED_PAUSE >= give_up => {
+                    return Err(status);
+                }
+                // It is gone; another one may be elected in the time that there is.
+                Err(Unsent(_)) => tokio::time::sleep(UNREACHED_PAUSE).await,
             }
-            super::check_activated(&member)?;
-            let proposing = member.proposer().propose(command.clone());
-            let decided = tokio::time::timeout_at(deadline, proposing)
-                .await
-                .map_err(|_elapsed| deadline_exceeded())?;
-            if decided == Err(ProposeError::NotLeader) && Instant::now() < deadline {
-                // Certainly not decided: whoever leads now may do it.
-                tokio::time::sleep(LEADER_POLL).await;
-                continue;
-            }
-            let outcome = proposed(decided)?;
-            return answer(&request, outcome).ok_or_else(|| {
-                Reason::Internal.plain("the answer to a command does not go with it")
-            });
-        };
-        let client = StreamsClient::new(leader.channel.clone())
-            .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX);
-        let send = |request| forward(client, request);
-        let lost = Reason::OutcomeUnknown;
-        let sent = self.forwarder.send(&leader, request, deadline, lost, send).await;
-        sent.map(Response::into_inner)
+        }
     }
 }
+
+/// How long a leader that cannot be reached is left alone.
+const UNREACHED_PAUSE: Duration = Duration::from_millis(20);
 
 /// How often a request looks for the leader while leadership moves.
 const LEADER_POLL: Duration = Duration::from_millis(5);
