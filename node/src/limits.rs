@@ -70,6 +70,10 @@ pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
 /// record stands in one block, and what one append brings to one stream is one record.
 pub const BLOCK_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 
+/// Up to this size neighbouring records files are joined, in bytes: few files for a large store, and yet small enough
+/// that one which has to be written again, or fetched again, is soon there.
+pub const RECORDS_FILE_BYTES: u64 = 64 << 20;
+
 const _: () = {
     // Lengths and places inside a block are u32.
     assert!(BLOCK_BYTES_MAX < u32::MAX as usize / 2);

@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
 use crate::raft::{Member, PeerNode};
-use crate::storage::{FORMAT_VERSION, Identity, IdentityStore};
+use crate::storage::{CatalogueError, FORMAT_VERSION, Identity, Store};
 use crate::{limits, raft};
 
 /// What a node is built from.
@@ -46,7 +46,7 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    identity: IdentityStore,
+    store: Store,
     /// Raft and everything its peers need run here, away from what users can load.
     consensus: Handle,
     member: watch::Sender<Option<Arc<Member>>>,
@@ -61,7 +61,7 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
-    Identity(#[from] crate::storage::IdentityError),
+    Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Member(#[from] StartError),
 }
@@ -70,14 +70,14 @@ impl Node {
     /// Opens the volume; starts the member if the volume carries one.
     pub async fn open(
         options: Options,
-        identity: IdentityStore,
+        store: Store,
         consensus: Handle,
     ) -> Result<Self, OpenError> {
-        let known = identity.identity()?;
+        let known = store.identity();
         let node = Self {
             shared: Arc::new(Shared {
                 options,
-                identity,
+                store,
                 consensus,
                 member: watch::Sender::new(None),
                 forming: Mutex::new(()),
@@ -108,7 +108,7 @@ impl Node {
     }
 
     pub fn volume_id(&self) -> String {
-        self.shared.identity.volume_id().to_string()
+        self.shared.store.volume_id().to_string()
     }
 
     /// No new work is taken from here on.
@@ -205,7 +205,7 @@ impl Node {
             Reason::Internal.plain(format!("this node cannot become a member: {error}"))
         };
         let log = self.open_log(false).await.map_err(|error| internal(&error))?;
-        let store = self.shared.identity.clone();
+        let store = self.shared.store.clone();
         let assigned = identity.clone();
         // Durable on return: from here on this volume is that member and no other.
         tokio::task::spawn_blocking(move || store.assign(assigned))

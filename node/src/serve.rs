@@ -30,7 +30,7 @@ use crate::service::cluster::ClusterService;
 use crate::service::forward::Forwarder;
 use crate::service::peer::PeerService;
 use crate::service::streams::{self, StreamsService};
-use crate::storage::IdentityStore;
+use crate::storage::{self, Store};
 use crate::{discovery, formation, health, limits, log, shutdown};
 
 /// Runs a node in this process until SIGTERM or SIGINT, or until Raft fails, which is an error.
@@ -144,13 +144,14 @@ fn report<E: Display>(server: &str, ended: Result<Result<(), E>, tokio::task::Jo
 
 /// Opens the volume. A pod that is deleted by force may be replaced while its process still closes its files:
 /// the volume is waited for, since giving up would cost the replacement a restart with backoff.
-async fn open_volume(data_dir: &Path) -> anyhow::Result<IdentityStore> {
+async fn open_volume(data_dir: &Path) -> anyhow::Result<Store> {
     let give_up = Instant::now() + limits::VOLUME_WAIT;
     loop {
         let folder = data_dir.to_owned();
-        let opened =
-            tokio::task::spawn_blocking(move || IdentityStore::open(&folder, uuid::Uuid::new_v4))
-                .await?;
+        let opened = tokio::task::spawn_blocking(move || {
+            Store::open_folder(&folder, &storage::Options::default(), uuid::Uuid::new_v4)
+        })
+        .await?;
         match opened {
             Err(error) if error.retryable() && Instant::now() < give_up => {
                 tracing::info!(%error, "the volume is waited for");

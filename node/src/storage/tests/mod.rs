@@ -3,5 +3,6 @@
 #[path = "../../../tests/support/volume.rs"]
 pub mod faulty;
 
+mod catalogue;
 mod sample;
 mod tables;
