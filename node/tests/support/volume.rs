@@ -86,8 +86,14 @@ struct State {
     frozen: bool,
     plan: Option<FaultPlan>,
     changes: u64,
-    recording: Option<Vec<Image>>,
+    recording: Option<Recording>,
     mark: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Recording {
+    calls: Calls,
+    images: Vec<Image>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -150,7 +156,12 @@ impl FaultyVolume {
 
     /// From now on an image is kept before every change.
     pub fn record(&self) {
-        self.state.lock().recording = Some(Vec::new());
+        self.record_before(Calls::Changes);
+    }
+
+    /// From now on an image is kept before every call of a kind.
+    pub fn record_before(&self, calls: Calls) {
+        self.state.lock().recording = Some(Recording { calls, images: Vec::new() });
     }
 
     /// Goes into the images from here on.
@@ -160,7 +171,7 @@ impl FaultyVolume {
 
     /// The images so far, and no more of them.
     pub fn take_images(&self) -> Vec<Image> {
-        self.state.lock().recording.take().unwrap_or_default()
+        self.state.lock().recording.take().map(|recording| recording.images).unwrap_or_default()
     }
 
     /// The volume as it is now.
@@ -302,10 +313,10 @@ impl State {
         }
         if kinds.contains(&Calls::Changes) {
             self.changes += 1;
-            if self.recording.is_some() {
-                let image = self.image();
-                self.recording.get_or_insert_default().push(image);
-            }
+        }
+        if self.recording.as_ref().is_some_and(|recording| kinds.contains(&recording.calls)) {
+            let image = self.image();
+            self.recording.as_mut().expect("it was there").images.push(image);
         }
         match &mut self.plan {
             Some(plan) if kinds.contains(&plan.calls) => {

@@ -4,5 +4,7 @@
 pub mod faulty;
 
 mod catalogue;
+mod driven;
 mod sample;
+mod store;
 mod tables;
