@@ -57,6 +57,7 @@ struct FaultPlan {
     after: u64,
     /// How many are refused then.
     times: u64,
+    refused: u64,
     fault: Fault,
 }
 
@@ -126,12 +127,12 @@ struct FaultyFile {
 impl FaultyVolume {
     /// After `after` more calls of a kind, `times` of them fail.
     pub fn fail(&self, calls: Calls, after: u64, times: u64, fault: Fault) {
-        self.state.lock().plan = Some(FaultPlan { calls, after, times, fault });
+        self.state.lock().plan = Some(FaultPlan { calls, after, times, refused: 0, fault });
     }
 
-    /// No call fails any more for having been told to. Says whether one did.
-    pub fn heal(&self) -> bool {
-        self.state.lock().plan.take().is_some_and(|plan| plan.after == 0 && plan.times < u64::MAX)
+    /// No call fails any more for having been told to. Says how many did.
+    pub fn heal(&self) -> u64 {
+        self.state.lock().plan.take().map_or(0, |plan| plan.refused)
     }
 
     /// How many bytes the files may have together; `None`: as many as memory holds.
@@ -245,7 +246,7 @@ impl Image {
             let contents = &self.state.files[file];
             let bytes = match survival {
                 Survival::Torn(_) => self.torn(*file, &mut chance),
-                _ => Arc::new(survivors(contents, || keep(&mut chance))),
+                _ => survivors(contents, || keep(&mut chance)),
             };
             files.insert(*file, Contents { live: Arc::clone(&bytes), durable: bytes });
         }
@@ -274,10 +275,10 @@ impl Image {
     }
 }
 
-fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Vec<u8> {
+fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Arc<Vec<u8>> {
     let Contents { live, durable } = contents;
     if Arc::ptr_eq(live, durable) {
-        return live.to_vec();
+        return Arc::clone(live);
     }
     let mut bytes = durable.to_vec();
     if bytes.len() != live.len() && keep() {
@@ -289,7 +290,7 @@ fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Vec<u8> {
             old[..shared].copy_from_slice(&new[..shared]);
         }
     }
-    bytes
+    Arc::new(bytes)
 }
 
 fn parent(path: &str) -> &str {
@@ -322,8 +323,8 @@ impl State {
             Some(plan) if kinds.contains(&plan.calls) => {
                 if plan.after > 0 {
                     plan.after -= 1;
-                } else if plan.times > 0 {
-                    plan.times -= 1;
+                } else if plan.refused < plan.times {
+                    plan.refused += 1;
                     return Err(plan.fault.into());
                 }
                 Ok(())

@@ -11,7 +11,7 @@ use super::faulty::FaultyVolume;
 use super::sample::{self, Feed};
 use crate::event::StoredRecord;
 use crate::storage::{
-    Checkpoint, LogPosition, OpenError, Options, Reclaimed, SealInput, Store, StoreError,
+    Checkpoint, FileMeta, LogPosition, OpenError, Options, Reclaimed, SealInput, Store, StoreError,
 };
 
 /// What a store holds after a number of seals.
@@ -89,6 +89,15 @@ impl Model {
                 Some(StoredRecord { record, removed: stored.removed + removed, ..stored })
             })
             .collect();
+    }
+
+    /// Whether the store is at this point; a store that is not may be at another one.
+    pub fn is_at(&self, store: &Store) -> bool {
+        let (checkpoint, sealed) = store.checkpoint_and_sealed();
+        let files = sealed.layers.iter().flat_map(|layer| &layer.records);
+        let records = files.flat_map(|file| file.reader.entries().unwrap().map(Result::unwrap));
+        checkpoint.map_or(0, |checkpoint| checkpoint.seal) == self.seal
+            && records.eq(self.records.iter().cloned())
     }
 
     /// Compares everything that can be read from the store.
@@ -173,4 +182,39 @@ pub fn reclaim(
     });
     let positions: Vec<u64> = removed.map(|stored| stored.first_position).collect();
     store.reclaim(&positions, &|name, version| name != stream || version >= first_version)
+}
+
+/// The paths of all files but the catalogue's.
+pub fn paths(disk: &FaultyVolume) -> Vec<String> {
+    let files = disk.files().into_iter().map(|(path, _)| path);
+    files.filter(|path| path != "store.redb").collect()
+}
+
+/// The names of the state's files, sorted.
+pub fn named(store: &Store) -> Vec<String> {
+    let checkpoint = store.checkpoint();
+    let files = checkpoint.iter().flat_map(|checkpoint| checkpoint.files());
+    let mut names: Vec<_> = files.map(|file| file.name.clone()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Receives everything that a checkpoint names and this store lacks.
+pub fn receive(
+    from: &Store,
+    to: &Store,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<FileMeta>, StoreError> {
+    let missing = to.missing(checkpoint);
+    for meta in &missing {
+        let file = from.open_for_sending(meta)?.expect("the sender has it");
+        let mut staged = to.stage(meta)?;
+        let mut rest = vec![0; (meta.bytes - staged.received()) as usize];
+        file.read_at(staged.received(), &mut rest)?;
+        for piece in rest.chunks(1000) {
+            staged.write(piece)?;
+        }
+        staged.finish()?;
+    }
+    Ok(missing)
 }

@@ -4,7 +4,10 @@
 pub mod faulty;
 
 mod catalogue;
+mod crash;
+mod damage;
 mod driven;
+mod faults;
 mod sample;
 mod store;
 mod tables;

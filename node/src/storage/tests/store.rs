@@ -1,8 +1,8 @@
 //! Seals, merges, reclaims and installs without a fault.
 
-use super::driven::{self, Model};
+use super::driven::{self, Model, named, paths};
 use super::faulty::FaultyVolume;
-use crate::storage::{Checkpoint, FileMeta, Store, StoreError};
+use crate::storage::{Store, StoreError};
 
 /// A store after a number of seals, and what it holds.
 fn sealed(seals: u64) -> (FaultyVolume, Store, Model) {
@@ -15,34 +15,6 @@ fn sealed(seals: u64) -> (FaultyVolume, Store, Model) {
         model.take(&batch);
     }
     (disk, store, model)
-}
-
-/// Receives everything that a checkpoint names and this store lacks.
-fn receive(from: &Store, to: &Store, checkpoint: &Checkpoint) -> Vec<FileMeta> {
-    let missing = to.missing(checkpoint);
-    for meta in &missing {
-        let file = from.open_for_sending(meta).unwrap().expect("the sender has it");
-        let mut staged = to.stage(meta).unwrap();
-        let mut rest = vec![0; (meta.bytes - staged.received()) as usize];
-        file.read_at(staged.received(), &mut rest).unwrap();
-        for piece in rest.chunks(1000) {
-            staged.write(piece).unwrap();
-        }
-        staged.finish().unwrap();
-    }
-    missing
-}
-
-fn paths(disk: &FaultyVolume) -> Vec<String> {
-    let files = disk.files().into_iter().map(|(path, _)| path);
-    files.filter(|path| path != "store.redb").collect()
-}
-
-fn named(store: &Store) -> Vec<String> {
-    let checkpoint = store.checkpoint().unwrap();
-    let mut names: Vec<_> = checkpoint.files().map(|file| file.name.clone()).collect();
-    names.sort_unstable();
-    names
 }
 
 #[test]
@@ -162,7 +134,7 @@ fn an_installed_checkpoint_is_the_sender_s_state() {
     let disk = FaultyVolume::default();
     let receiver = driven::open(&disk).unwrap();
     let first = sender.checkpoint().unwrap();
-    assert_eq!(receive(&sender, &receiver, &first).len(), 6);
+    assert_eq!(driven::receive(&sender, &receiver, &first).unwrap().len(), 6);
     assert!(receiver.missing(&first).is_empty());
     receiver.install(&first).unwrap();
     model.check(&receiver);
@@ -172,7 +144,8 @@ fn an_installed_checkpoint_is_the_sender_s_state() {
     model.take(&batch);
     let second = sender.checkpoint().unwrap();
     assert!(matches!(receiver.install(&second).unwrap_err(), StoreError::NotStaged { .. }));
-    assert_eq!(receive(&sender, &receiver, &second).len(), 2, "only what is missing is fetched");
+    let fetched = driven::receive(&sender, &receiver, &second).unwrap();
+    assert_eq!(fetched.len(), 2, "only what is missing is fetched");
     receiver.install(&second).unwrap();
     model.check(&receiver);
     assert!(matches!(receiver.install(&first).unwrap_err(), StoreError::OutOfOrder { .. }));
@@ -197,7 +170,7 @@ fn a_file_that_was_cut_off_is_received_from_where_it_ended() {
 
     let receiver = driven::open(&disk).unwrap();
     assert_eq!(receiver.stage(&meta).unwrap().received(), 100);
-    receive(&sender, &receiver, &checkpoint);
+    driven::receive(&sender, &receiver, &checkpoint).unwrap();
     receiver.install(&checkpoint).unwrap();
     model.check(&receiver);
 }
@@ -233,7 +206,7 @@ fn a_damaged_file_is_fenced_fetched_again_and_whole() {
     assert!(store.open_for_sending(&run).unwrap().is_none(), "nor sent");
     assert_eq!(store.fenced(), std::slice::from_ref(&run));
 
-    receive(&sender, &store, &sender.checkpoint().unwrap());
+    driven::receive(&sender, &store, &sender.checkpoint().unwrap()).unwrap();
     store.restore_fenced(&run.name).unwrap();
     assert!(store.fenced().is_empty());
     model.check(&store);
@@ -252,7 +225,7 @@ fn a_file_that_is_missing_at_the_start_is_fenced_then() {
     let store = driven::open(&disk).unwrap();
     assert_eq!(store.fenced(), std::slice::from_ref(&records));
     assert!(store.sealed().layers[1].record_at_or_after(0).is_err());
-    receive(&sender, &store, &sender.checkpoint().unwrap());
+    driven::receive(&sender, &store, &sender.checkpoint().unwrap()).unwrap();
     store.restore_fenced(&records.name).unwrap();
     model.check(&store);
 }
