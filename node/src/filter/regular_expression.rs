@@ -9,6 +9,8 @@ use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{
     AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSetItem, Span, Visitor, visit,
 };
+use regex_syntax::hir::translate::Translator;
+use regex_syntax::hir::{Hir, HirKind};
 
 use crate::limits;
 
@@ -21,10 +23,18 @@ pub struct InvalidRegex {
     pub reason: String,
 }
 
+/// A regular expression, ready to search.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    pub regex: Regex,
+    /// How many parts of the expression a byte of text may have to be tried against.
+    pub parts: u64,
+}
+
 /// Compiles a regular expression within the limits on nesting and size. Its length is the caller's to check.
-pub fn compile(pattern: &str) -> Result<Regex, InvalidRegex> {
-    let ast = parse(pattern)?;
-    RegexBuilder::new(&in_ascii(pattern, &ast)?)
+pub fn compile(pattern: &str) -> Result<Compiled, InvalidRegex> {
+    let (ast, hir) = parse(pattern)?;
+    let regex = RegexBuilder::new(&in_ascii(pattern, &ast)?)
         // A class that is written out may nest in another one.
         .nest_limit(limits::REGEX_NESTING_MAX + 2)
         .size_limit(limits::REGEX_PROGRAM_BYTES_MAX)
@@ -35,20 +45,46 @@ pub fn compile(pattern: &str) -> Result<Regex, InvalidRegex> {
                 InvalidRegex { offset: 0, reason }
             }
             other => InvalidRegex { offset: 0, reason: format!("cannot be compiled: {other}") },
-        })
+        })?;
+    Ok(Compiled { regex, parts: parts(&hir) })
 }
 
 /// The `regex` crate says what is wrong only as a text; its parser says where, too.
-fn parse(pattern: &str) -> Result<Ast, InvalidRegex> {
+fn parse(pattern: &str) -> Result<(Ast, Hir), InvalidRegex> {
     let ast = ParserBuilder::new()
         .nest_limit(limits::REGEX_NESTING_MAX)
         .build()
         .parse(pattern)
         .map_err(|error| invalid(error.span(), &error.kind()))?;
-    regex_syntax::hir::translate::Translator::new()
+    let hir = Translator::new()
         .translate(pattern, &ast)
         .map_err(|error| invalid(error.span(), &error.kind()))?;
-    Ok(ast)
+    Ok((ast, hir))
+}
+
+/// Counts the parts that are compiled, repeated ones as often as they are repeated. Recurses as deep as groups
+/// nest.
+fn parts(hir: &Hir) -> u64 {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len() as u64,
+        // A character beyond ASCII is a sequence of bytes.
+        HirKind::Class(class) => {
+            if class.is_utf8() && class.maximum_len() > Some(1) {
+                4
+            } else {
+                1
+            }
+        }
+        HirKind::Capture(capture) => parts(&capture.sub),
+        HirKind::Repetition(repeated) => {
+            let times = u64::from(repeated.max.unwrap_or(repeated.min).max(1));
+            parts(&repeated.sub).saturating_mul(times)
+        }
+        HirKind::Concat(subs) | HirKind::Alternation(subs) => {
+            subs.iter().map(parts).fold(0, u64::saturating_add)
+        }
+    }
 }
 
 fn invalid(span: &Span, what: &dyn std::fmt::Display) -> InvalidRegex {
@@ -153,6 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_counted_as_often_as_they_are_repeated() {
+        for (pattern, counted) in [
+            ("abc", 3),
+            ("^a|bc$", 5),
+            ("a{10}", 10),
+            ("a{3,}", 3),
+            ("a*", 1),
+            ("(ab?){2,7}", 14),
+            ("(?:(?:a|b){1,30}){1,30}", 900),
+            (".", 4),
+            ("[a-z]", 1),
+        ] {
+            assert_eq!(compile(pattern).unwrap().parts, counted, "{pattern:?}");
+        }
+    }
+
+    #[test]
     fn expressions_match_anywhere_unless_anchored() {
         for (pattern, text, holds) in [
             ("ders", "orders-1", true),
@@ -166,7 +219,11 @@ mod tests {
             (r"^.$", "🦀", true),
             ("", "anything", true),
         ] {
-            assert_eq!(compile(pattern).unwrap().is_match(text), holds, "{pattern:?} on {text:?}");
+            assert_eq!(
+                compile(pattern).unwrap().regex.is_match(text),
+                holds,
+                "{pattern:?} on {text:?}"
+            );
         }
     }
 
@@ -191,7 +248,11 @@ mod tests {
             (r"a\B", "aé", false),
             (r"(?i)^\w+$", "AbC", true),
         ] {
-            assert_eq!(compile(pattern).unwrap().is_match(text), holds, "{pattern:?} on {text:?}");
+            assert_eq!(
+                compile(pattern).unwrap().regex.is_match(text),
+                holds,
+                "{pattern:?} on {text:?}"
+            );
         }
     }
 
