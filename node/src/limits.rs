@@ -269,6 +269,8 @@ pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between attempts to seal while the disk is full.
 pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How often a member looks whether somebody has met damage.
+pub const REPAIR_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Between attempts to mend a damaged file.
 pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.

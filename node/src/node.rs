@@ -376,7 +376,7 @@ fn describe_storage(member: &Member, status: &mut v1::StatusResponse) {
         status.sealed_position = checkpoint.end_position;
         status.digest = checkpoint.digest.iter().map(|byte| format!("{byte:02x}")).collect();
     }
-    status.fenced_files = member.damage().files();
+    status.fenced_files = store.fenced().into_iter().map(|file| file.name).collect();
     // Where the volume cannot be looked at, what is known without it is told.
     let parts = store.bytes().unwrap_or_default();
     let parts = parts.into_iter().map(|(part, bytes)| (part.to_owned(), bytes));

@@ -22,6 +22,13 @@ impl Store {
         true
     }
 
+    /// Fences the files that readers found damaged since the last time.
+    pub fn fence_reported(&self) {
+        for name in self.shared.files.reports().take() {
+            self.fence(&name);
+        }
+    }
+
     /// The fenced files. Those that were missing when the store was opened are among them.
     pub fn fenced(&self) -> Vec<FileMeta> {
         self.shared.changes.lock().fenced.values().cloned().collect()
