@@ -235,6 +235,8 @@ fn next_of(sources: &mut [Source]) -> Result<Option<Entry>, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// A checkpoint with runs of these levels and seals.
