@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::calls::Calls;
 use crate::messages::{
-    append, at_least, event, events_to, in_batch, refused, stale, stream, unique,
+    append, at_least, event, events_to, filter, in_batch, of_prefix, refused, stale, stream, unique,
 };
 use crate::processes::{NodeProcess, Store, eventually};
 
@@ -61,7 +61,9 @@ async fn reads(
     let named = || stream_id.to_owned();
     let read = v1::ReadRequest { stream_id: named(), consistency, ..Default::default() };
     let read_all = v1::ReadAllRequest { consistency, ..Default::default() };
-    let count = v1::CountRequest { consistency, ..Default::default() };
+    // How many there are in all is known without a look at any file.
+    let filter = filter(vec![of_prefix(stream_id)]);
+    let count = v1::CountRequest { consistency, filter, ..Default::default() };
     let any = v1::AnyRequest { consistency, ..Default::default() };
     let get_stream = v1::GetStreamRequest { stream_id: named(), consistency };
     let list = v1::ListStreamsRequest { consistency, ..Default::default() };

@@ -235,6 +235,8 @@ fn next_of(sources: &mut [Source]) -> Result<Option<Entry>, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::storage::LogPosition;
 
