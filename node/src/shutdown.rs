@@ -43,7 +43,8 @@ pub async fn wait(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     }
 }
 
-async fn raft_ended(node: &Node) -> anyhow::Error {
+/// Returns when Raft has failed or ended, and says why.
+pub async fn raft_ended(node: &Node) -> anyhow::Error {
     let mut member = node.watch_member();
     let running = match member.wait_for(Option::is_some).await {
         Ok(running) => running.clone(),
