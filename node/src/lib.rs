@@ -3,6 +3,10 @@
 //! A request passes each room once: `service` → `raft::proposer` → `log` → `engine` → answer. The engine knows no
 //! clock, no randomness and no network; `serve` is where the effects are put together.
 
+// The support of integration tests names this crate from outside, and unit tests use it too.
+#[cfg(test)]
+extern crate self as reckon_node;
+
 pub mod command;
 pub mod config;
 pub mod discovery;

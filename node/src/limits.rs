@@ -64,6 +64,18 @@ pub const GROUP_HEADER_BYTES: usize = 1 + 4 + 8 + 4;
 /// Bytes in front of each command of a group.
 pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
 
+// ---- Storage: sealed files ----
+
+/// Largest block of a sealed file before compression, in bytes, so that a damaged length cannot ask for all memory. A
+/// record stands in one block, and what one append brings to one stream is one record.
+pub const BLOCK_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
+
+const _: () = {
+    // Lengths and places inside a block are u32.
+    assert!(BLOCK_BYTES_MAX < u32::MAX as usize / 2);
+    assert!(COMMAND_BYTES_MAX < BLOCK_BYTES_MAX);
+};
+
 // ---- Reads: what one look at the engine may cost ----
 
 /// Most events that one page of a read gathers under the engine's lock.

@@ -1,0 +1,98 @@
+//! Reading a table front to back in large pieces, past the cache: for merging, copying and checking.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::super::block::{self, BlockKind, HEADER_BYTES, Header};
+use super::super::entries::Entries;
+use super::super::error::ReadError;
+use super::super::volume::VolumeFile;
+
+/// What the disk is asked for at once.
+const READ_BYTES: u64 = 512 << 10;
+
+#[derive(Debug)]
+pub(in super::super) struct Scan {
+    file: Arc<dyn VolumeFile>,
+    path: String,
+    /// Where the next block begins.
+    offset: u64,
+    /// Where the blocks end.
+    end: u64,
+    /// What was read from `offset` on.
+    ahead: Bytes,
+    entries: Option<(Arc<Entries>, usize)>,
+}
+
+impl Scan {
+    pub(super) fn new(file: Arc<dyn VolumeFile>, path: String, end: u64) -> Self {
+        Self { file, path, offset: 0, end, ahead: Bytes::new(), entries: None }
+    }
+
+    /// The next entry: its block, and its place in it.
+    pub fn next_entry(&mut self) -> Result<Option<(Arc<Entries>, usize)>, ReadError> {
+        loop {
+            if let Some((entries, next)) = &mut self.entries
+                && *next < entries.len()
+            {
+                let place = *next;
+                *next += 1;
+                return Ok(Some((Arc::clone(entries), place)));
+            }
+            match self.next_block()? {
+                Some((BlockKind::Entries, raw)) => {
+                    self.entries = Some((Arc::new(self.parse(raw)?), 0));
+                }
+                Some((BlockKind::Index | BlockKind::Filter, _)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next block of any kind, checked.
+    pub(super) fn next_block(&mut self) -> Result<Option<(BlockKind, Bytes)>, ReadError> {
+        if self.offset == self.end {
+            return Ok(None);
+        }
+        self.read_ahead(HEADER_BYTES)?;
+        let header = Header::read(&self.ahead).map_err(|what| self.damaged(what))?;
+        let bytes = HEADER_BYTES + header.stored_bytes;
+        self.read_ahead(bytes)?;
+        let raw = block::decode(header.kind, self.offset, &self.ahead.slice(..bytes))
+            .map_err(|what| self.damaged(what))?;
+        self.ahead = self.ahead.slice(bytes..);
+        self.offset += bytes as u64;
+        Ok(Some((header.kind, raw)))
+    }
+
+    /// Takes the entries out of the block that was read last.
+    pub(super) fn parse(&self, raw: Bytes) -> Result<Entries, ReadError> {
+        Entries::parse(raw).map_err(|what| self.damaged(what))
+    }
+
+    /// Has at least `bytes` from the next block on.
+    fn read_ahead(&mut self, bytes: usize) -> Result<(), ReadError> {
+        if self.ahead.len() >= bytes {
+            return Ok(());
+        }
+        let left = self.end - self.offset;
+        if bytes as u64 > left {
+            return Err(self.damaged("a block reaches over the end of the blocks"));
+        }
+        let wanted = left.min(READ_BYTES.max(bytes as u64)) as usize;
+        let mut ahead = BytesMut::zeroed(wanted);
+        let have = self.ahead.len();
+        ahead[..have].copy_from_slice(&self.ahead);
+        let start = self.offset + have as u64;
+        self.file
+            .read_at(start, &mut ahead[have..])
+            .map_err(|source| ReadError::io(&self.path, start, source))?;
+        self.ahead = ahead.freeze();
+        Ok(())
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> ReadError {
+        ReadError::damaged(&self.path, self.offset, what)
+    }
+}
