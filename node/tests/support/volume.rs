@@ -492,6 +492,10 @@ impl VolumeFile for FaultyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.call(&[Calls::Changes, Calls::Syncs])?;
+        if state.last_write.as_ref().is_some_and(|last| last.file == self.file) {
+            // What is on the medium cannot be torn any more.
+            state.last_write = None;
+        }
         let contents = state.files.get_mut(&self.file).expect("a handle has a file");
         contents.durable = Arc::clone(&contents.live);
         Ok(())
