@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use reckon_api::{Reason, v1};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
@@ -12,7 +12,9 @@ use tonic_types::StatusExt as _;
 use uuid::Uuid;
 use v1::streams_client::StreamsClient;
 
-use crate::history::{Action, Condition, Expected, Freshness, Notice, Outcome, Part, Removal, Seen};
+use crate::history::{
+    Action, Condition, Expected, Freshness, Notice, Outcome, Part, Removal, Seen,
+};
 use crate::network::SimulatedDial;
 
 /// How long one attempt may take.
@@ -113,8 +115,7 @@ async fn send(mut client: StreamsClient<Channel>, action: &Action) -> Answer {
             })
         }
         Action::Tombstone { stream } => {
-            let request =
-                v1::TombstoneRequest { stream_id: stream.clone(), expectation: None };
+            let request = v1::TombstoneRequest { stream_id: stream.clone(), expectation: None };
             client.tombstone(timed(request)).await.map(|answer| {
                 let v1::TombstoneResponse { last_version, position } = answer.into_inner();
                 Outcome::Removed { first_version: None, last_version, position }
@@ -181,8 +182,10 @@ fn refused(status: &Status) -> Answer {
             let position = details.get("position").and_then(|text| text.parse().ok());
             Answer::Certain(Outcome::Refused { reason, actual: number("actual"), position })
         }
-        _ => Answer::Again(matches!(status.code(), Code::Internal | Code::DeadlineExceeded)
-            || reason == Reason::OutcomeUnknown),
+        _ => Answer::Again(
+            matches!(status.code(), Code::Internal | Code::DeadlineExceeded)
+                || reason == Reason::OutcomeUnknown,
+        ),
     }
 }
 
@@ -216,8 +219,7 @@ pub async fn read_all(mut pages: Streaming<v1::ReadAllResponse>) -> Result<Outco
             None => {}
         }
     }
-    let next_position =
-        next_position.ok_or_else(|| Status::unknown("the answer has no header"))?;
+    let next_position = next_position.ok_or_else(|| Status::unknown("the answer has no header"))?;
     Ok(Outcome::All { next_position, events })
 }
 

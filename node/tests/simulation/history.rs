@@ -10,6 +10,8 @@ use uuid::Uuid;
 /// One request of a client, retries included.
 #[derive(Debug, Clone)]
 pub struct Operation {
+    /// Which client asked; for whoever reads the evidence.
+    #[allow(dead_code, reason = "shown in evidence")]
     pub client: usize,
     /// Simulated time of the first attempt.
     pub invoked: Duration,
@@ -69,13 +71,34 @@ pub enum Freshness {
 pub enum Outcome {
     /// No certain answer: it may have taken effect, or still may.
     Unknown,
-    Appended { first: u64, last: u64, last_versions: Vec<u64>, epoch_us: u64 },
+    Appended {
+        first: u64,
+        last: u64,
+        last_versions: Vec<u64>,
+        epoch_us: u64,
+    },
     /// The stream was deleted, tombstoned or truncated by the notice at `position`.
-    Removed { first_version: Option<u64>, last_version: i64, position: u64 },
+    Removed {
+        first_version: Option<u64>,
+        last_version: i64,
+        position: u64,
+    },
     /// Certainly without effect.
-    Refused { reason: Reason, actual: Option<i64>, position: Option<u64> },
-    Stream { first: i64, last: i64, next_position: u64, events: Vec<Seen> },
-    All { next_position: u64, events: Vec<Seen> },
+    Refused {
+        reason: Reason,
+        actual: Option<i64>,
+        position: Option<u64>,
+    },
+    Stream {
+        first: i64,
+        last: i64,
+        next_position: u64,
+        events: Vec<Seen>,
+    },
+    All {
+        next_position: u64,
+        events: Vec<Seen>,
+    },
     /// A read that was not answered, or whose answer broke off: it says nothing.
     Failed,
 }

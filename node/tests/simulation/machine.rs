@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,18 +13,20 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use reckon_node::discovery::FixedDiscovery;
 use reckon_node::environment::Environment;
+use reckon_node::log::LogStore;
 use reckon_node::metrics::Metrics;
 use reckon_node::node::{self, Node};
 use reckon_node::offload::Offload;
 use reckon_node::raft::{intake, member, proposer};
 use reckon_node::service::{server, streams};
-use reckon_node::storage::IdentityStore;
+use reckon_node::storage::{Identity, IdentityStore};
 use reckon_node::{formation, log, shutdown};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::bugs::Bug;
 use crate::log_disk::VolumeDisk;
 use crate::network::{CLIENT_PORT, PEER_PORT, SimulatedDial, listen};
 use crate::trace::{self, Kind};
@@ -34,6 +37,8 @@ use crate::world::EPOCH_SECONDS;
 const LOG_FILE_BYTES: u64 = 16 << 10;
 /// How long a node that is asked to stop lets its clients finish.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How late the syncs of a disk are that lies about them.
+const LATE_SYNC: Duration = Duration::from_millis(300);
 
 /// How long pieces of disk work take.
 #[derive(Debug)]
@@ -76,6 +81,9 @@ pub struct Machine {
     pub node: Option<Node>,
     pub stop: CancellationToken,
     seed: u64,
+    bug: Option<Bug>,
+    /// A bug: the identity that the empty volume is given before its node starts.
+    reused: Option<Identity>,
 }
 
 /// All machines, as the harness and the simulated hosts share them.
@@ -85,6 +93,7 @@ pub struct Machines {
     folder: PathBuf,
     /// The nodes that found the store by themselves; empty: an operator founds it.
     expect: Rc<Vec<String>>,
+    bug: Option<Bug>,
 }
 
 #[derive(Debug, Default)]
@@ -96,8 +105,8 @@ struct Shared {
 
 impl Machines {
     /// No machine yet. `folder` holds what is not simulated.
-    pub fn new(folder: PathBuf, expect: Vec<String>) -> Self {
-        Self { shared: Rc::default(), folder, expect: Rc::new(expect) }
+    pub fn new(folder: PathBuf, expect: Vec<String>, bug: Option<Bug>) -> Self {
+        Self { shared: Rc::default(), folder, expect: Rc::new(expect), bug }
     }
 
     /// Puts up a machine with an empty volume.
@@ -114,6 +123,8 @@ impl Machines {
             node: None,
             stop: CancellationToken::new(),
             seed,
+            bug: self.bug,
+            reused: None,
         };
         self.shared.borrow_mut().machines.insert(name.to_owned(), machine);
     }
@@ -128,10 +139,11 @@ impl Machines {
         look(self.shared.borrow_mut().machines.get_mut(name).expect("the machine was added"))
     }
 
-    /// Gives a machine an empty volume, as if its disk had been lost.
-    pub fn wipe(&self, name: &str) {
+    /// Gives a machine an empty volume, as if its disk had been lost. `reused` is a bug: who it comes back as.
+    pub fn wipe(&self, name: &str, reused: Option<Identity>) {
         let folder = self.next_folder();
         self.with(name, |machine| {
+            machine.reused = reused;
             machine.volume = FaultyVolume::default();
             machine.identity_folder = folder;
         });
@@ -164,6 +176,12 @@ impl Machines {
         })?;
         let new_id = Arc::clone(&options.member.environment.new_id);
         let identity = IdentityStore::open(&identity_folder, || new_id())?;
+        if let Some(reused) = self.with(name, |machine| machine.reused.take()) {
+            let begun =
+                LogStore::open(Arc::clone(&options.member.disk), options.member.log.clone())?;
+            begun.shutdown();
+            identity.assign(reused)?;
+        }
         let node = Node::open(options, identity, Handle::current()).await?;
         let at = turmoil::sim_elapsed().unwrap_or_default();
         trace::record(at, name, Kind::Started, 0);
@@ -228,7 +246,7 @@ impl Machine {
             expect: u32::try_from(expect)?,
             start_time_us,
             member: member::Options {
-                disk: Arc::new(VolumeDisk::open(self.volume.clone(), seed)?),
+                disk: Arc::new(self.disk(seed)?),
                 log: log::Options {
                     file_bytes: LOG_FILE_BYTES,
                     // So small that replication and apply also read files.
@@ -250,6 +268,14 @@ impl Machine {
                 },
                 environment,
             },
+        })
+    }
+
+    fn disk(&self, seed: u64) -> io::Result<VolumeDisk<FaultyVolume>> {
+        let disk = VolumeDisk::open(self.volume.clone(), seed)?;
+        Ok(match self.bug {
+            Some(Bug::AckBeforeFsync) => disk.syncing_late(LATE_SYNC),
+            _ => disk,
         })
     }
 

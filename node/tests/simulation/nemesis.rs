@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
+use reckon_node::node::Node;
 use turmoil::Sim;
 
+use crate::bugs::Bug;
 use crate::machine::{Machines, Pace};
 use crate::operator::{Operator, Task};
 use crate::scenario::Scenario;
@@ -67,7 +69,8 @@ impl Nemesis {
         if now >= self.next {
             self.disturb(sim, now);
             let mean = self.scenario.fault_every.as_millis() as u64;
-            self.next = now + Duration::from_millis(self.chance.random_range(mean / 2..=mean * 3 / 2));
+            self.next =
+                now + Duration::from_millis(self.chance.random_range(mean / 2..=mean * 3 / 2));
         }
     }
 
@@ -198,9 +201,11 @@ impl Nemesis {
     }
 
     fn isolate(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> Option<&'static str> {
-        let pairs: Vec<_> = self.others(victim).into_iter().flat_map(|other| {
-            [(victim.to_owned(), other.clone()), (other, victim.to_owned())]
-        }).collect();
+        let pairs: Vec<_> = self
+            .others(victim)
+            .into_iter()
+            .flat_map(|other| [(victim.to_owned(), other.clone()), (other, victim.to_owned())])
+            .collect();
         for (from, to) in &pairs {
             sim.partition_oneway(from.as_str(), to.as_str());
         }
@@ -271,7 +276,8 @@ impl Nemesis {
     }
 
     fn fill_disks(&mut self, now: Duration, victim: &str) -> Option<&'static str> {
-        let victims = if self.chance.random() { self.machines.names() } else { vec![victim.to_owned()] };
+        let victims =
+            if self.chance.random() { self.machines.names() } else { vec![victim.to_owned()] };
         for name in &victims {
             self.machines.with(name, |machine| {
                 let used = machine.volume.used_bytes();
@@ -309,9 +315,17 @@ impl Nemesis {
         if !self.operator.idle() || self.spares.contains(&victim.to_owned()) {
             return None;
         }
+        let identity = self.machines.with(victim, |machine| {
+            let member = machine.node.as_ref().and_then(Node::member);
+            member.map(|member| member.identity().clone())
+        });
+        let reused = identity.filter(|_| self.scenario.bug == Some(Bug::NodeIdReused));
         self.crash_machine(sim, victim);
-        self.machines.wipe(victim);
+        self.machines.wipe(victim, reused.clone());
         self.later(now, 300..=1_500, Undo::Start(victim.to_owned()));
+        if reused.is_some() {
+            return Some("loss of a volume");
+        }
         self.operator.ask(Task::Remove { node: victim.to_owned(), whole: false });
         self.operator.ask(Task::TakeIn(victim.to_owned()));
         Some("loss of a volume")

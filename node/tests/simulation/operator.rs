@@ -193,12 +193,7 @@ impl Operator {
         }
     }
 
-    async fn remove(
-        &self,
-        dial: &SimulatedDial,
-        node: &str,
-        whole: bool,
-    ) -> Result<bool, Status> {
+    async fn remove(&self, dial: &SimulatedDial, node: &str, whole: bool) -> Result<bool, Status> {
         let volume_id = if whole { String::new() } else { status(dial, node).await?.volume_id };
         let members = self.members(dial).await?;
         let membership = members.membership.unwrap_or_default();
@@ -262,9 +257,7 @@ pub async fn status(dial: &SimulatedDial, node: &str) -> Result<v1::StatusRespon
     answer(client(dial, node).status(timed(v1::StatusRequest {}))).await
 }
 
-async fn answer<T>(
-    call: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<T, Status> {
+async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, Status> {
     match tokio::time::timeout(CALL, call).await {
         Ok(answer) => answer.map(Response::into_inner),
         Err(_elapsed) => Err(Status::deadline_exceeded("no answer in time")),

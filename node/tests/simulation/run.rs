@@ -22,7 +22,8 @@ use crate::nemesis::Nemesis;
 use crate::network::SimulatedDial;
 use crate::operator::{self, Operator, Task};
 use crate::scenario::Scenario;
-use crate::{trace, workload, world};
+use crate::trace::{self, Kind};
+use crate::{workload, world};
 
 /// One step of the simulation. Everything within it happens at the same time as far as faults are concerned.
 const TICK: Duration = Duration::from_millis(2);
@@ -35,6 +36,8 @@ const RECOVERY_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     pub seed: u64,
+    /// How often it ran again with the same trace.
+    pub runs: u64,
     /// Broken promises: the name of the check and the evidence.
     pub violations: Vec<(String, String)>,
     pub trace: u64,
@@ -72,6 +75,10 @@ pub fn run(scenario: &Scenario, folder: &std::path::Path) -> Report {
         let what = format!("{} ended at {:?}: {}", exit.machine, exit.at, exit.why);
         report.violations.push(("nodes-live".to_owned(), what));
     }
+    for name in run.machines.names() {
+        let changes = run.machines.with(&name, |machine| machine.volume.changes());
+        trace::record(run.sim.elapsed(), &name, Kind::Ended, changes);
+    }
     report.simulated_ms = run.sim.elapsed().as_millis() as u64;
     (report.trace, report.trace_events) = trace::summary();
     report
@@ -82,7 +89,7 @@ impl Run<'_> {
         Randomness::seed(scenario.seed);
         let founders: Vec<_> = (1..=scenario.founders).map(|n| format!("node-{n}")).collect();
         let expect = if scenario.expect { founders.clone() } else { Vec::new() };
-        let machines = Machines::new(folder.to_owned(), expect);
+        let machines = Machines::new(folder.to_owned(), expect, scenario.bug);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
             .simulation_duration(Duration::from_secs(3_600))
@@ -118,8 +125,13 @@ impl Run<'_> {
         self.start_clients();
         let start = self.sim.elapsed();
         let spares = spares(&self.scenario).collect();
-        let mut nemesis =
-            Nemesis::new(&self.scenario, self.machines.clone(), self.operator.clone(), spares, start);
+        let mut nemesis = Nemesis::new(
+            &self.scenario,
+            self.machines.clone(),
+            self.operator.clone(),
+            spares,
+            start,
+        );
         while self.sim.elapsed() < start + self.scenario.duration {
             let now = self.sim.elapsed();
             nemesis.act(&mut self.sim, now);
@@ -138,7 +150,9 @@ impl Run<'_> {
                 let pending = self.operator.pending();
                 return Err(Violation::new(
                     "serves-again",
-                    format!("{RECOVERY_MAX:?} after everything was healed; still to do: {pending:?}"),
+                    format!(
+                        "{RECOVERY_MAX:?} after everything was healed; still to do: {pending:?}"
+                    ),
                 ));
             }
             nemesis.restart_the_ended(&mut self.sim, now);
@@ -181,7 +195,10 @@ impl Run<'_> {
         let end = self.sim.elapsed() + limit;
         while !done(self) {
             if self.sim.elapsed() > end {
-                return Err(Violation::new("serves-again", format!("not within {limit:?}: {what}")));
+                return Err(Violation::new(
+                    "serves-again",
+                    format!("not within {limit:?}: {what}"),
+                ));
             }
             self.step()?;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use crate::bugs::Bug;
 use crate::workload::Mix;
 
 /// One run before it begins. The same seed draws the same one.
@@ -27,16 +28,19 @@ pub struct Scenario {
     /// How far the machines' clocks are apart at most, microseconds.
     pub clock_offset_us_max: i64,
     pub mix: Mix,
+    /// A known bug that is put back.
+    pub bug: Option<Bug>,
 }
 
 impl Scenario {
     /// Draws a scenario; `duration` replaces what would be drawn.
-    pub fn draw(seed: u64, duration: Option<Duration>) -> Self {
+    pub fn draw(seed: u64, duration: Option<Duration>, bug: Option<Bug>) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let founders = if chance.random_ratio(3, 4) { 3 } else { 5 };
         let drawn = Duration::from_secs(chance.random_range(10..=16));
         Self {
             seed,
+            bug,
             founders,
             spares: usize::from(chance.random_ratio(1, 2)),
             expect: chance.random(),

@@ -17,8 +17,8 @@ pub enum Kind {
     Answered = 3,
     /// The harness did something to the cluster.
     Fault = 4,
-    /// A node's disk changed; the detail counts the changes.
-    Written = 5,
+    /// The run has ended; the detail counts the changes of a node's disk.
+    Ended = 5,
 }
 
 #[derive(Debug, Default)]

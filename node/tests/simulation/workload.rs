@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rand::rngs::StdRng;
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 
 use crate::client::Client;
 use crate::history::{Action, Condition, Expected, Freshness, History, Outcome, Part};
@@ -107,10 +107,9 @@ impl Memory {
             stream,
         });
         let parts = parts.collect();
-        let condition = tag.filter(|_| chance.random_ratio(1, 3)).map(|tag| Condition {
-            tag,
-            after: self.next_position.checked_sub(1),
-        });
+        let condition = tag
+            .filter(|_| chance.random_ratio(1, 3))
+            .map(|tag| Condition { tag, after: self.next_position.checked_sub(1) });
         Action::Append { parts, condition }
     }
 
@@ -130,10 +129,7 @@ impl Memory {
         match chance.random_range(0..10) {
             0..6 => Freshness::Linearizable,
             6..8 => Freshness::Stale,
-            _ => self
-                .next_position
-                .checked_sub(1)
-                .map_or(Freshness::Stale, Freshness::AtLeast),
+            _ => self.next_position.checked_sub(1).map_or(Freshness::Stale, Freshness::AtLeast),
         }
     }
 
@@ -155,10 +151,9 @@ impl Memory {
             (Action::ReadAll { .. }, Outcome::All { next_position, .. }) => {
                 self.next_position = self.next_position.max(*next_position);
             }
-            (
-                Action::Append { parts, .. },
-                Outcome::Refused { actual: Some(actual), .. },
-            ) if parts.len() == 1 => {
+            (Action::Append { parts, .. }, Outcome::Refused { actual: Some(actual), .. })
+                if parts.len() == 1 =>
+            {
                 self.versions.insert(parts[0].stream.clone(), *actual);
             }
             _ => {}

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
@@ -18,6 +19,7 @@ const FOLDER: &str = "log";
 pub struct VolumeDisk<V> {
     volume: V,
     nonces: Mutex<StdRng>,
+    late: Option<Duration>,
 }
 
 impl<V: Volume> VolumeDisk<V> {
@@ -25,7 +27,16 @@ impl<V: Volume> VolumeDisk<V> {
     pub fn open(volume: V, nonce_seed: u64) -> io::Result<Self> {
         volume.make_folder(FOLDER)?;
         volume.sync_folder("")?;
-        Ok(Self { volume, nonces: Mutex::new(StdRng::seed_from_u64(nonce_seed)) })
+        Ok(Self { volume, nonces: Mutex::new(StdRng::seed_from_u64(nonce_seed)), late: None })
+    }
+
+    /// A bug: a sync of a log file says that it is done, and is done so much later, by a task.
+    pub fn syncing_late(self, late: Duration) -> Self {
+        Self { late: Some(late), ..self }
+    }
+
+    fn file(&self, file: Arc<dyn VolumeFile>) -> Arc<dyn LogFile> {
+        Arc::new(VolumeLogFile { file, late: self.late })
     }
 
     fn path(number: FileNumber) -> String {
@@ -37,11 +48,11 @@ impl<V: Volume> Disk for VolumeDisk<V> {
     fn create(&self, number: FileNumber, bytes: u64) -> io::Result<Arc<dyn LogFile>> {
         let file = self.volume.create(&Self::path(number))?;
         file.set_bytes(bytes)?;
-        Ok(Arc::new(VolumeLogFile(file)))
+        Ok(self.file(file))
     }
 
     fn open(&self, number: FileNumber) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(VolumeLogFile(self.volume.open(&Self::path(number))?)))
+        Ok(self.file(self.volume.open(&Self::path(number))?))
     }
 
     fn list(&self) -> io::Result<Vec<FileNumber>> {
@@ -71,22 +82,34 @@ impl<V: Volume> Disk for VolumeDisk<V> {
 }
 
 #[derive(Debug)]
-struct VolumeLogFile(Arc<dyn VolumeFile>);
+struct VolumeLogFile {
+    file: Arc<dyn VolumeFile>,
+    late: Option<Duration>,
+}
 
 impl LogFile for VolumeLogFile {
     fn bytes(&self) -> io::Result<u64> {
-        self.0.bytes()
+        self.file.bytes()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, buffer)
+        self.file.read_at(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, bytes)
+        self.file.write_at(offset, bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        if let Some(late) = self.late {
+            let file = Arc::clone(&self.file);
+            tokio::spawn(async move {
+                tokio::time::sleep(late).await;
+                // A file that is gone by then has nothing to lose.
+                let _ = file.sync_data();
+            });
+            return Ok(());
+        }
+        self.file.sync_data()
     }
 }

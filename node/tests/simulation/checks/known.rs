@@ -15,22 +15,13 @@ pub struct Known {
     pub version: u64,
 }
 
-/// Where an event id was sent.
-#[derive(Debug, Clone, Copy)]
-pub struct Sent<'h> {
-    /// The place of the operation in the history.
-    pub operation: usize,
-    pub part: &'h Part,
-    /// Which of all the events of the append it is.
-    pub index: u64,
-}
-
 /// The order, as far as it is known, and who sent what.
 #[derive(Debug, Default)]
 pub struct Order<'h> {
     pub at: BTreeMap<u64, Known>,
     pub position_of: HashMap<Uuid, u64>,
-    pub sent: HashMap<Uuid, Sent<'h>>,
+    /// Every event id that was ever sent, and what it was sent with.
+    pub sent: HashMap<Uuid, &'h Part>,
     /// Removals by their positions.
     pub notices: BTreeMap<u64, Notice>,
     by_version: HashMap<(String, u64), u64>,
@@ -44,12 +35,10 @@ impl<'h> Order<'h> {
         violations: &mut Vec<Violation>,
     ) -> Self {
         let mut order = Self::default();
-        for (place, operation) in operations.iter().enumerate() {
+        for operation in operations {
             if let Action::Append { parts, .. } = &operation.action {
-                let events = parts.iter().flat_map(|part| part.events.iter().map(move |id| (part, id)));
-                for (index, (part, id)) in events.enumerate() {
-                    let sent = Sent { operation: place, part, index: index as u64 };
-                    order.sent.insert(*id, sent);
+                for part in parts {
+                    order.sent.extend(part.events.iter().map(|id| (*id, part)));
                 }
             }
         }
@@ -58,7 +47,10 @@ impl<'h> Order<'h> {
         }
         for operation in operations {
             match (&operation.action, &operation.outcome) {
-                (Action::Append { parts, .. }, Outcome::Appended { first, last, last_versions, .. }) => {
+                (
+                    Action::Append { parts, .. },
+                    Outcome::Appended { first, last, last_versions, .. },
+                ) => {
                     order.tell_appended(parts, (*first, *last), last_versions, violations);
                 }
                 (_, Outcome::Stream { events, .. } | Outcome::All { events, .. }) => {
@@ -116,9 +108,12 @@ impl<'h> Order<'h> {
                 "no-phantom",
                 format!("{who} saw event {} at {}, which nobody sent", seen.id, seen.position),
             )),
-            Some(sent) if sent.part.stream != seen.stream => violations.push(Violation::new(
+            Some(sent) if sent.stream != seen.stream => violations.push(Violation::new(
                 "no-phantom",
-                format!("{who} saw event {} in {}, but it was sent to {}", seen.id, seen.stream, sent.part.stream),
+                format!(
+                    "{who} saw event {} in {}, but it was sent to {}",
+                    seen.id, seen.stream, sent.stream
+                ),
             )),
             Some(_) => {}
         }
@@ -187,9 +182,8 @@ impl<'h> Order<'h> {
     /// The position that an operation's events begin at, if one of them is known.
     pub fn first_position(&self, parts: &[Part]) -> Option<u64> {
         let ids = parts.iter().flat_map(|part| &part.events);
-        let (index, position) = ids
-            .zip(0u64..)
-            .find_map(|(id, index)| Some((index, *self.position_of.get(id)?)))?;
+        let (index, position) =
+            ids.zip(0u64..).find_map(|(id, index)| Some((index, *self.position_of.get(id)?)))?;
         position.checked_sub(index)
     }
 }

@@ -95,9 +95,8 @@ impl Stream {
                 last.is_none_or(|last| last.cast_signed() == appended.last()).then_some(appended)
             }
             StepAction::RefusedAppend { expected, actual } => {
-                let told = actual.is_none_or(|actual| {
-                    actual == self.last() || (!self.lives() && actual == -1)
-                });
+                let told = actual
+                    .is_none_or(|actual| actual == self.last() || (!self.lives() && actual == -1));
                 (!self.tombstoned && !self.meets(*expected) && told).then(|| self.clone())
             }
             StepAction::RefusedTombstoned => self.tombstoned.then(|| self.clone()),

@@ -1,6 +1,7 @@
 //! What must hold after a run, each check under the name by which a failure is told.
 
 pub mod linearizable;
+pub mod linearizable_tests;
 pub mod order;
 pub mod replicas;
 

@@ -152,7 +152,7 @@ fn condition_kept(order: &Order, operation: &Operation, violations: &mut Vec<Vio
 }
 
 fn matches_condition(order: &Order, at: u64, known: &Known, condition: &Condition) -> bool {
-    let tag = order.sent.get(&known.id).and_then(|sent| sent.part.tag.as_ref());
+    let tag = order.sent.get(&known.id).and_then(|part| part.tag.as_ref());
     condition.after.is_none_or(|after| at > after) && tag == Some(&condition.tag)
 }
 
@@ -248,12 +248,13 @@ fn steps<'h>(
             });
             parts.collect()
         }
-        (Action::Append { parts, .. }, Outcome::Refused { reason, actual, .. }) if parts.len() == 1 => {
+        (Action::Append { parts, .. }, Outcome::Refused { reason, actual, .. })
+            if parts.len() == 1 =>
+        {
             let action = match reason {
-                Reason::WrongExpectedVersion => StepAction::RefusedAppend {
-                    expected: parts[0].expected,
-                    actual: *actual,
-                },
+                Reason::WrongExpectedVersion => {
+                    StepAction::RefusedAppend { expected: parts[0].expected, actual: *actual }
+                }
                 Reason::StreamTombstoned => StepAction::RefusedTombstoned,
                 _ => return Vec::new(),
             };

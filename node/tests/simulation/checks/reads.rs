@@ -46,9 +46,8 @@ pub fn check(
             ));
         }
     }
-    let delivered = |position: u64| {
-        events.binary_search_by_key(&position, |seen| seen.position).is_ok()
-    };
+    let delivered =
+        |position: u64| events.binary_search_by_key(&position, |seen| seen.position).is_ok();
     let missing = contents.iter().find(|seen| {
         (from..*head).contains(&seen.position)
             && stream.is_none_or(|stream| seen.stream == stream)
