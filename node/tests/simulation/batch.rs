@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use libtest_mimic::Failed;
@@ -185,7 +186,7 @@ impl Totals {
             "\n{seeds} seeds ({} passed, {} of all run twice), {:.2} simulated hours",
             self.passed,
             self.twice,
-            self.simulated_ms as f64 / 3_600_000.0,
+            Duration::from_millis(self.simulated_ms).as_secs_f64() / 3_600.0,
         ));
         say(format!(
             "{} operations checked ({} of unknown outcome, {} reads), {} events, {} seals",

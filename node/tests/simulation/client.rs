@@ -18,7 +18,7 @@ use crate::history::{
 use crate::network::SimulatedDial;
 
 /// How long one attempt may take.
-const ATTEMPT: Duration = Duration::from_millis(2_500);
+const ATTEMPT: Duration = Duration::from_millis(1_200);
 /// How often the same request is sent before its outcome is left unknown.
 const ATTEMPTS: usize = 6;
 /// The longest pause before a retry.

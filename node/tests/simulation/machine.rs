@@ -234,6 +234,11 @@ impl Machines {
 }
 
 impl Machine {
+    /// Whether its node believes that it leads.
+    pub fn leads(&self) -> bool {
+        self.node.as_ref().and_then(Node::member).is_some_and(|member| member.leads())
+    }
+
     fn options(&self, expect: usize) -> anyhow::Result<node::Options> {
         let seed = self.seed.wrapping_add(self.starts.wrapping_mul(0x9e37_79b9));
         let environment = self.environment(seed);
@@ -255,7 +260,7 @@ impl Machine {
                     ..log::Options::default()
                 },
                 election_timeout_min: Duration::from_millis(500),
-                election_timeout_max: Duration::from_millis(1000),
+                election_timeout_max: Duration::from_secs(1),
                 heartbeat_interval: Duration::from_millis(150),
                 intake: intake::Options {
                     unsealed_bytes_max: u64::MAX,

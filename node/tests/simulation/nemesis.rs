@@ -9,6 +9,7 @@ use reckon_node::node::Node;
 use turmoil::Sim;
 
 use crate::bugs::Bug;
+use crate::faults::Fault;
 use crate::machine::{Machines, Pace};
 use crate::operator::{Operator, Task};
 use crate::scenario::Scenario;
@@ -37,7 +38,7 @@ pub struct Nemesis {
     undo: Vec<(Duration, Undo)>,
     down: BTreeSet<String>,
     spares: Vec<String>,
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<Fault, u64>,
 }
 
 impl Nemesis {
@@ -91,9 +92,8 @@ impl Nemesis {
 
     /// Undoes what is over by then.
     pub fn undo_until(&mut self, sim: &mut Sim<'_>, now: Duration) {
-        let (over, under_way) = self.undo.drain(..).partition(|(at, _)| *at <= now);
-        self.undo = under_way;
-        for (_, undo) in over as Vec<(Duration, Undo)> {
+        let over: Vec<_> = self.undo.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, undo) in over {
             self.undo_one(sim, undo);
         }
     }
@@ -136,52 +136,68 @@ impl Nemesis {
     }
 
     fn disturb(&mut self, sim: &mut Sim<'_>, now: Duration) {
-        let Some(victim) = self.any_running() else { return };
-        let kind = match self.chance.random_range(0..100) {
-            0..18 => self.crash(sim, now, &victim),
-            18..21 => self.lose_power(sim, now),
-            21..28 => self.stop(now, &victim),
-            28..42 => self.isolate(sim, now, &victim),
-            42..56 => self.cut_one_way(sim, now, &victim),
-            56..64 => self.hold(sim, now, &victim),
-            64..72 => self.lose_messages(sim, now, &victim),
-            72..78 => self.delay(sim, now),
-            78..84 => self.slow_disk(now, &victim),
-            84..88 => self.fill_disks(now, &victim),
-            88..91 => self.transfer(),
-            91..95 => self.checkpoint(),
-            95..98 => self.add_member(),
-            _ => self.lose_volume(sim, now, &victim),
-        };
-        let Some(kind) = kind else { return };
-        *self.counts.entry(kind).or_default() += 1;
-        trace::record(now, &victim, Kind::Fault, u64::from(crc32c::crc32c(kind.as_bytes())));
-        tracing::info!(?now, victim, kind, "fault");
-    }
-
-    fn crash(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> Option<&'static str> {
-        self.crash_machine(sim, victim);
-        self.later(now, 300..=4_000, Undo::Start(victim.to_owned()));
-        Some("crash with loss of unsynced writes")
-    }
-
-    fn lose_power(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<&'static str> {
-        for name in self.machines.names() {
-            if !self.down.contains(&name) {
-                self.crash_machine(sim, &name);
-                self.later(now, 300..=2_000, Undo::Start(name));
-            }
+        let Some(victim) = self.victim() else { return };
+        let fault = Fault::draw(&mut self.chance);
+        if !self.begin(sim, now, fault, &victim) {
+            return;
         }
-        Some("loss of power on all machines")
+        *self.counts.entry(fault).or_default() += 1;
+        trace::record(now, &victim, Kind::Fault, fault as u64);
+        tracing::info!(?now, victim, fault = fault.name(), "fault");
+    }
+
+    /// Does it; false when it cannot be done now.
+    fn begin(&mut self, sim: &mut Sim<'_>, now: Duration, fault: Fault, victim: &str) -> bool {
+        match fault {
+            Fault::Crash => {
+                self.crash(sim, victim);
+                self.later(now, 300..=4_000, Undo::Start(victim.to_owned()));
+            }
+            Fault::PowerLoss => {
+                for name in self.running() {
+                    self.crash(sim, &name);
+                    self.later(now, 300..=2_000, Undo::Start(name));
+                }
+            }
+            Fault::Restart => {
+                self.machines.with(victim, |machine| machine.stop.cancel());
+                self.down.insert(victim.to_owned());
+                self.later(now, 1_500..=4_000, Undo::Start(victim.to_owned()));
+            }
+            Fault::Isolation => self.isolate(sim, now, victim),
+            Fault::OneWayPartition => self.cut_one_way(sim, now, victim),
+            Fault::Pause => return self.hold(sim, now, victim),
+            Fault::MessageLoss => self.lose_messages(sim, now, victim),
+            Fault::MessageDelay => {
+                let most = Duration::from_millis(self.chance.random_range(100..=600));
+                sim.set_max_message_latency(most);
+                self.later(now, 500..=4_000, Undo::Latency);
+            }
+            Fault::SlowDisk => {
+                let most_us = self.chance.random_range(50_000..=800_000);
+                self.pace(victim, (most_us / 10, most_us));
+                self.later(now, 500..=4_000, Undo::Pace(victim.to_owned()));
+            }
+            Fault::FullDisk => self.fill_disks(now, victim),
+            Fault::Transfer => self.operator.ask(Task::Transfer),
+            Fault::Checkpoint => self.operator.ask(Task::Checkpoint),
+            Fault::NewMember => {
+                let Some(spare) = self.spares.pop() else { return false };
+                self.operator.nodes.borrow_mut().push(spare.clone());
+                self.operator.ask(Task::TakeIn(spare));
+            }
+            Fault::VolumeLoss => return self.lose_volume(sim, now, victim),
+        }
+        true
     }
 
     /// The disk stands still before the process dies: what is dropped must not tidy up.
-    fn crash_machine(&mut self, sim: &mut Sim<'_>, name: &str) {
-        let seed = self.chance.random();
+    fn crash(&mut self, sim: &mut Sim<'_>, name: &str) {
+        let drawn = self.chance.random();
         let survival = match self.chance.random_range(0..4) {
             0 => Survival::Everything,
-            1 => Survival::Some(seed),
-            2 => Survival::Torn(seed),
+            1 => Survival::Some(drawn),
+            2 => Survival::Torn(drawn),
             _ => Survival::Nothing,
         };
         self.machines.with(name, |machine| {
@@ -193,32 +209,13 @@ impl Nemesis {
         self.down.insert(name.to_owned());
     }
 
-    fn stop(&mut self, now: Duration, victim: &str) -> Option<&'static str> {
-        self.machines.with(victim, |machine| machine.stop.cancel());
-        self.down.insert(victim.to_owned());
-        self.later(now, 1_500..=4_000, Undo::Start(victim.to_owned()));
-        Some("stop and restart")
+    fn isolate(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
+        let both = |other: String| [(victim.to_owned(), other.clone()), (other, victim.to_owned())];
+        let pairs: Vec<_> = self.others(victim).into_iter().flat_map(both).collect();
+        self.cut(sim, now, pairs);
     }
 
-    fn isolate(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> Option<&'static str> {
-        let pairs: Vec<_> = self
-            .others(victim)
-            .into_iter()
-            .flat_map(|other| [(victim.to_owned(), other.clone()), (other, victim.to_owned())])
-            .collect();
-        for (from, to) in &pairs {
-            sim.partition_oneway(from.as_str(), to.as_str());
-        }
-        self.later(now, 500..=5_000, Undo::Repair(pairs));
-        Some("isolation from all other nodes")
-    }
-
-    fn cut_one_way(
-        &mut self,
-        sim: &mut Sim<'_>,
-        now: Duration,
-        victim: &str,
-    ) -> Option<&'static str> {
+    fn cut_one_way(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
         let outgoing = self.chance.random();
         let mut pairs = Vec::new();
         for other in self.others(victim) {
@@ -227,57 +224,41 @@ impl Nemesis {
                 pairs.push(if outgoing { pair } else { (pair.1, pair.0) });
             }
         }
+        self.cut(sim, now, pairs);
+    }
+
+    fn cut(&mut self, sim: &mut Sim<'_>, now: Duration, pairs: Vec<(String, String)>) {
         for (from, to) in &pairs {
             sim.partition_oneway(from.as_str(), to.as_str());
         }
         self.later(now, 500..=5_000, Undo::Repair(pairs));
-        Some("one-way partition")
     }
 
-    /// As a process that is stopped and goes on: nothing comes out, nothing goes in, and then all at once.
-    fn hold(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> Option<&'static str> {
+    /// As a process that is stopped and goes on: nothing comes out, nothing goes in, and then all at once. turmoil cannot
+    /// hold what is also cut.
+    fn hold(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
+        if self.undo.iter().any(|(_, undo)| matches!(undo, Undo::Repair(_) | Undo::Loss(..))) {
+            return false;
+        }
         let pairs: Vec<_> =
             self.others(victim).into_iter().map(|other| (victim.to_owned(), other)).collect();
-        if self.undo.iter().any(|(_, undo)| matches!(undo, Undo::Repair(_) | Undo::Loss(..))) {
-            return None;
-        }
         for (one, other) in &pairs {
             sim.hold(one.as_str(), other.as_str());
         }
         self.later(now, 200..=2_500, Undo::Release(pairs));
-        Some("pause")
+        true
     }
 
-    fn lose_messages(
-        &mut self,
-        sim: &mut Sim<'_>,
-        now: Duration,
-        victim: &str,
-    ) -> Option<&'static str> {
+    fn lose_messages(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
         let others = self.others(victim);
         let other = others[self.chance.random_range(0..others.len())].clone();
         sim.set_link_fail_rate(victim, other.as_str(), 0.05);
         self.later(now, 500..=4_000, Undo::Loss(victim.to_owned(), other));
-        Some("loss of messages")
     }
 
-    fn delay(&mut self, sim: &mut Sim<'_>, now: Duration) -> Option<&'static str> {
-        let most = Duration::from_millis(self.chance.random_range(100..=600));
-        sim.set_max_message_latency(most);
-        self.later(now, 500..=4_000, Undo::Latency);
-        Some("delay of messages")
-    }
-
-    fn slow_disk(&mut self, now: Duration, victim: &str) -> Option<&'static str> {
-        let most_us = self.chance.random_range(50_000..=800_000);
-        self.pace(victim, (most_us / 10, most_us));
-        self.later(now, 500..=4_000, Undo::Pace(victim.to_owned()));
-        Some("slow disk")
-    }
-
-    fn fill_disks(&mut self, now: Duration, victim: &str) -> Option<&'static str> {
-        let victims =
-            if self.chance.random() { self.machines.names() } else { vec![victim.to_owned()] };
+    fn fill_disks(&mut self, now: Duration, victim: &str) {
+        let all = self.chance.random();
+        let victims = if all { self.machines.names() } else { vec![victim.to_owned()] };
         for name in &victims {
             self.machines.with(name, |machine| {
                 let used = machine.volume.used_bytes();
@@ -285,50 +266,27 @@ impl Nemesis {
             });
         }
         self.later(now, 1_000..=4_000, Undo::Capacity(victims));
-        Some("full disk")
-    }
-
-    fn transfer(&mut self) -> Option<&'static str> {
-        self.operator.ask(Task::Transfer);
-        Some("transfer of leadership")
-    }
-
-    fn checkpoint(&mut self) -> Option<&'static str> {
-        self.operator.ask(Task::Checkpoint);
-        Some("checkpoint")
-    }
-
-    fn add_member(&mut self) -> Option<&'static str> {
-        let spare = self.spares.pop()?;
-        self.operator.nodes.borrow_mut().push(spare.clone());
-        self.operator.ask(Task::TakeIn(spare));
-        Some("new member on an empty volume")
     }
 
     /// A volume is lost for good; the machine comes back empty, as somebody else. One at a time.
-    fn lose_volume(
-        &mut self,
-        sim: &mut Sim<'_>,
-        now: Duration,
-        victim: &str,
-    ) -> Option<&'static str> {
-        if !self.operator.idle() || self.spares.contains(&victim.to_owned()) {
-            return None;
+    fn lose_volume(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
+        if !self.operator.idle() || self.spares.iter().any(|spare| spare == victim) {
+            return false;
         }
         let identity = self.machines.with(victim, |machine| {
             let member = machine.node.as_ref().and_then(Node::member);
             member.map(|member| member.identity().clone())
         });
         let reused = identity.filter(|_| self.scenario.bug == Some(Bug::NodeIdReused));
-        self.crash_machine(sim, victim);
-        self.machines.wipe(victim, reused.clone());
+        let replaced = reused.is_none();
+        self.crash(sim, victim);
+        self.machines.wipe(victim, reused);
         self.later(now, 300..=1_500, Undo::Start(victim.to_owned()));
-        if reused.is_some() {
-            return Some("loss of a volume");
+        if replaced {
+            self.operator.ask(Task::Remove(victim.to_owned()));
+            self.operator.ask(Task::TakeIn(victim.to_owned()));
         }
-        self.operator.ask(Task::Remove { node: victim.to_owned(), whole: false });
-        self.operator.ask(Task::TakeIn(victim.to_owned()));
-        Some("loss of a volume")
+        true
     }
 
     fn pace(&self, name: &str, (least_us, most_us): (u64, u64)) {
@@ -348,9 +306,20 @@ impl Nemesis {
         self.machines.names().into_iter().filter(|name| name != victim).collect()
     }
 
-    fn any_running(&mut self) -> Option<String> {
-        let running: Vec<_> =
-            self.machines.names().into_iter().filter(|name| !self.down.contains(name)).collect();
+    fn running(&self) -> Vec<String> {
+        self.machines.names().into_iter().filter(|name| !self.down.contains(name)).collect()
+    }
+
+    /// A machine that runs: any, or, as often, one that leads or believes that it does.
+    fn victim(&mut self) -> Option<String> {
+        let mut running = self.running();
+        if self.chance.random() {
+            let leads = |name: &String| self.machines.with(name, |machine| machine.leads());
+            let leaders: Vec<_> = running.iter().filter(|name| leads(name)).cloned().collect();
+            if !leaders.is_empty() {
+                running = leaders;
+            }
+        }
         let choice = self.chance.random_range(0..running.len().max(1));
         running.get(choice).cloned()
     }

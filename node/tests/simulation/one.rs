@@ -28,11 +28,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     }
     let panics = Arc::new(Mutex::new(Vec::new()));
-    let seen = Arc::clone(&panics);
+    let heard = Arc::clone(&panics);
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         default(panic);
-        seen.lock().push(panic.to_string());
+        heard.lock().push(panic.to_string());
     }));
     if arguments.bug.is_some_and(|bug| !bug.plant()) {
         say("this bug needs the feature planted-bugs");

@@ -29,9 +29,8 @@ pub enum Task {
     AwaitOpen(usize),
     /// Make a node on an empty volume a voter.
     TakeIn(String),
-    /// Remove the member that is called like this node but lives on another volume than the node has now; or, with
-    /// `whole`, the node itself.
-    Remove { node: String, whole: bool },
+    /// Remove the member that is called like this node but lives on another volume than the node has now.
+    Remove(String),
     /// Let somebody else lead.
     Transfer,
     /// Seal what is in memory.
@@ -104,7 +103,7 @@ impl Operator {
                 Ok(status.activated && count >= *voters)
             }
             Task::TakeIn(node) => self.take_in(dial, node).await,
-            Task::Remove { node, whole } => self.remove(dial, node, *whole).await,
+            Task::Remove(node) => self.remove(dial, node).await,
             Task::Transfer => {
                 let request = v1::TransferLeaderRequest { to_node_id: 0 };
                 self.anywhere(dial, |mut client| {
@@ -193,8 +192,8 @@ impl Operator {
         }
     }
 
-    async fn remove(&self, dial: &SimulatedDial, node: &str, whole: bool) -> Result<bool, Status> {
-        let volume_id = if whole { String::new() } else { status(dial, node).await?.volume_id };
+    async fn remove(&self, dial: &SimulatedDial, node: &str) -> Result<bool, Status> {
+        let volume_id = status(dial, node).await?.volume_id;
         let members = self.members(dial).await?;
         let membership = members.membership.unwrap_or_default();
         let seen = Some(v1::MembershipToken {

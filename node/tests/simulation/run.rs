@@ -28,9 +28,9 @@ use crate::{workload, world};
 /// One step of the simulation. Everything within it happens at the same time as far as faults are concerned.
 const TICK: Duration = Duration::from_millis(2);
 /// Simulated time within which a store must be open after its nodes started.
-const FOUNDING_MAX: Duration = Duration::from_secs(60);
+const FOUNDING_MAX: Duration = Duration::from_mins(1);
 /// Simulated time within which a healed store must serve, and finish what its operator was asked.
-const RECOVERY_MAX: Duration = Duration::from_secs(60);
+const RECOVERY_MAX: Duration = Duration::from_mins(1);
 
 /// What a run came to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl Run<'_> {
         let machines = Machines::new(folder.to_owned(), expect, scenario.bug);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
-            .simulation_duration(Duration::from_secs(3_600))
+            .simulation_duration(Duration::from_hours(1))
             .tick_duration(TICK)
             .min_message_latency(Duration::ZERO)
             .max_message_latency(scenario.latency_max)
@@ -140,7 +140,7 @@ impl Run<'_> {
         nemesis.heal(&mut self.sim);
         let healed = self.sim.elapsed();
         report.faults =
-            nemesis.counts.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect();
+            nemesis.counts.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect();
         self.ending.set(true);
         let found = self.start_audit();
         let end = healed + RECOVERY_MAX;
@@ -159,7 +159,7 @@ impl Run<'_> {
             nemesis.undo_until(&mut self.sim, now);
             self.step()?;
         }
-        report.recovery_ms = (self.sim.elapsed() - healed).as_millis() as u64;
+        report.recovery_ms = self.sim.elapsed().saturating_sub(healed).as_millis() as u64;
         let found = found.borrow_mut().take().expect("the audit has ended");
         self.check(&found, report);
         Ok(())

@@ -29,8 +29,11 @@ struct Trace {
 
 static TRACE: Mutex<Trace> = Mutex::new(Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0 });
 
+/// Takes each event as a line.
+type Listener = Box<dyn FnMut(String)>;
+
 thread_local! {
-    static LINES: RefCell<Option<Box<dyn FnMut(String)>>> = const { RefCell::new(None) };
+    static LINES: RefCell<Option<Listener>> = const { RefCell::new(None) };
 }
 
 /// Adds an event: when, where, what, and a number that says more.

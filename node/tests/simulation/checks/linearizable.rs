@@ -63,7 +63,7 @@ struct Stream {
 
 impl Stream {
     fn last(&self) -> i64 {
-        self.events.len() as i64 - 1
+        version(self.events.len()) - 1
     }
 
     fn lives(&self) -> bool {
@@ -107,7 +107,7 @@ impl Stream {
                 let readable = self.events.get(self.first..)?;
                 let told = self.lives()
                     && *last == self.last()
-                    && (*first == self.first as i64 || readable.is_empty())
+                    && (*first == version(self.first) || readable.is_empty())
                     && readable == events;
                 told.then(|| self.clone())
             }
@@ -157,6 +157,11 @@ impl Stream {
         }
         Some(after)
     }
+}
+
+/// A number of events as a version.
+fn version(events: usize) -> i64 {
+    i64::try_from(events).expect("a history is short")
 }
 
 /// Which steps are taken.

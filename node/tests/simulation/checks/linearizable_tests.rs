@@ -43,7 +43,8 @@ fn append(expected: Expected, number: u128, last: u64) -> StepAction {
 
 fn read(numbers: &[u128]) -> StepAction {
     let events: Vec<_> = numbers.iter().map(|number| event(*number)).collect();
-    StepAction::Read { first: 0, last: events.len() as i64 - 1, events }
+    let last = i64::try_from(events.len()).expect("a test is short") - 1;
+    StepAction::Read { first: 0, last, events }
 }
 
 fn expect(verdict: Verdict, steps: &[Step]) {
