@@ -13,6 +13,7 @@ pub mod discovery;
 pub mod engine;
 pub mod environment;
 pub mod event;
+pub mod filter;
 pub mod formation;
 #[cfg(test)]
 mod generated;

@@ -39,6 +39,22 @@ pub const CONTENT_TYPE_BYTES_MAX: usize = 320;
 /// Longest volume id that a node id is given out for, in bytes. They stay in the state for ever.
 pub const VOLUME_ID_BYTES_MAX: usize = 256;
 
+/// Most items of a query: each is a walk of its own over the indexes.
+pub const QUERY_ITEMS_MAX: usize = 100;
+
+/// Most types of a query item.
+pub const QUERY_ITEM_TYPES_MAX: usize = 64;
+
+/// Most tags of a query item: as many as an event can have.
+pub const QUERY_ITEM_TAGS_MAX: usize = TAGS_MAX;
+
+/// Most types and tags over all items of a query: apply has to look up every one of them in every run.
+pub const QUERY_TERMS_MAX: usize = 1_024;
+
+/// Largest encoded append condition: each type and tag with the length in front, and what stands around them.
+pub const CONDITION_BYTES_MAX: usize =
+    QUERY_TERMS_MAX * (EVENT_TYPE_BYTES_MAX + 2) + QUERY_ITEMS_MAX * 4 + 16;
+
 const _: () = {
     assert!(EVENT_BYTES_MAX <= APPEND_BYTES_MAX);
     assert!(APPEND_STREAMS_MAX <= APPEND_EVENTS_MAX);
@@ -56,8 +72,10 @@ const _: () = {
 
 // ---- Commands: what the log carries ----
 
-/// Largest encoded command: the largest append, with the few bytes in front of each of its records.
-pub const COMMAND_BYTES_MAX: usize = APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1);
+/// Largest encoded command: the largest append, with the few bytes in front of each of its records, and its
+/// condition.
+pub const COMMAND_BYTES_MAX: usize =
+    APPEND_BYTES_MAX + 32 * (APPEND_STREAMS_MAX + 1) + CONDITION_BYTES_MAX;
 
 /// Bytes in front of the commands of a group, and in front of each command.
 pub const GROUP_HEADER_BYTES: usize = 1 + 4 + 8 + 4;
@@ -69,6 +87,10 @@ pub const GROUP_COMMAND_HEADER_BYTES: usize = 4;
 /// Largest block of a sealed file before compression, in bytes, so that a damaged length cannot ask for all memory. A
 /// record stands in one block, and what one append brings to one stream is one record.
 pub const BLOCK_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
+
+/// Up to this size neighbouring records files are joined, in bytes: few files for a large store, and yet small enough
+/// that one which has to be written again, or fetched again, is soon there.
+pub const RECORDS_FILE_BYTES: u64 = 64 << 20;
 
 const _: () = {
     // Lengths and places inside a block are u32.
@@ -84,8 +106,19 @@ pub const READ_PAGE_EVENTS_MAX: usize = 1_000;
 /// Bytes of events after which a page ends. A page holds at least one event, so it may be larger by one.
 pub const READ_PAGE_BYTES_MAX: usize = 1 << 20;
 
-/// Records that one page of a read may pass over because they are excluded, before it hands back what it has.
-pub const READ_PAGE_RECORDS_SKIPPED_MAX: usize = 10_000;
+/// Records and index entries that one call of a read looks at, before it hands back what it has: excluded events
+/// must not keep a caller waiting for long.
+pub const READ_PAGE_WORK_MAX: usize = 10_000;
+
+/// Records that a read takes in one look at a layer. The active overlay is read under the engine's lock, for which
+/// apply waits: this is well under a millisecond.
+pub const READ_BATCH_RECORDS_MAX: usize = 256;
+
+/// Bytes of records after which such a look ends.
+pub const READ_BATCH_BYTES_MAX: usize = 2 * READ_PAGE_BYTES_MAX;
+
+/// Records and index entries that are looked at in it.
+pub const READ_BATCH_WORK_MAX: usize = 1_000;
 
 /// Looks at the store that may read files at once. A disk is kept busy by fewer; each holds a thread, and what
 /// waits holds none.
@@ -96,6 +129,14 @@ pub const READ_PAGES_AHEAD_MAX: usize = 2;
 
 /// Most streams on a page of a listing, and the default.
 pub const LIST_PAGE_STREAMS_MAX: usize = 1_000;
+
+/// Most names that are looked at for a page of a listing.
+pub const LIST_PAGE_NAMES_MAX: usize = 2_000;
+
+/// Most notices that are looked at for a page of them.
+pub const NOTICES_PAGE_MAX: usize = 1_000;
+
+const _: () = assert!(LIST_PAGE_NAMES_MAX > LIST_PAGE_STREAMS_MAX);
 
 // ---- Client connections ----
 
@@ -112,6 +153,70 @@ const _: () = {
                 + EVENT_BYTES_MAX
                 + READ_PAGE_EVENTS_MAX * (STREAM_ID_BYTES_MAX + 256)
     );
+};
+
+// ---- Filters: what a caller may ask of every event of a read ----
+
+/// Most terms of one filter. Each is looked at for every event that the indexes leave over.
+pub const FILTER_TERMS_MAX: usize = 16;
+
+/// Most event types of one term or of one item of a query: each is a list of the index to walk along.
+pub const FILTER_TYPES_MAX: usize = 100;
+
+/// Most tags of one term or of one item of a query. An event has at most `TAGS_MAX`, but a term may name
+/// alternatives.
+pub const FILTER_TAGS_MAX: usize = 100;
+
+/// Longest stream pattern, in bytes: the longest stream id with every byte escaped.
+pub const STREAM_PATTERN_BYTES_MAX: usize = 2 * STREAM_ID_BYTES_MAX;
+
+/// Longest regular expression, in bytes.
+pub const REGEX_BYTES_MAX: usize = 1024;
+
+/// How deep groups of a regular expression may nest: the compiler recurses over them.
+pub const REGEX_NESTING_MAX: u32 = 32;
+
+/// Largest compiled regular expression, in bytes. Repetitions multiply (`(a{100}){100}`), and in the worst case
+/// a search takes the product of this and the text. Room for two dozen Unicode classes.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 512 << 10;
+
+/// Longest CEL expression, in bytes.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// How deep brackets and conditionals of an expression may nest: the parser recurses over them, with large
+/// frames.
+pub const EXPRESSION_NESTING_MAX: u16 = 32;
+
+/// Stack of the thread that parses an expression, in bytes. Nesting at its limit needs 6 MiB in a debug build,
+/// and a chain of operators as long as `EXPRESSION_BYTES_MAX` allows needs 4.
+pub const EXPRESSION_PARSE_STACK_BYTES: usize = 16 << 20;
+
+/// How deep the tree of an expression may be once macros are expanded. Evaluation recurses over it, on the
+/// stacks of the threads that read.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Most nodes of the tree of an expression once macros are expanded.
+pub const EXPRESSION_NODES_MAX: usize = 1_000;
+
+/// Most regular expressions within one CEL expression: each is compiled and kept.
+pub const EXPRESSION_REGEXES_MAX: usize = 8;
+
+/// What evaluating an expression on any event may cost, in steps: evaluating a node is one, and so is
+/// touching 64 bytes of data. A step is about a tenth of a microsecond.
+pub const EXPRESSION_STEPS_MAX: u64 = 20_000;
+
+/// What evaluating may cost on top for each byte of the event: enough for every expression that goes over the
+/// data a few times, too little for loops within loops over large data.
+pub const EXPRESSION_STEPS_PER_EVENT_BYTE: u64 = 8;
+
+const _: () = {
+    assert!(FILTER_TAGS_MAX >= TAGS_MAX);
+    // One event must not cost a reader more than about a second.
+    assert!(
+        EXPRESSION_STEPS_MAX + EXPRESSION_STEPS_PER_EVENT_BYTE * EVENT_BYTES_MAX as u64
+            <= 10_000_000
+    );
+    assert!(EXPRESSION_NODES_MAX as u64 <= EXPRESSION_STEPS_MAX / 10);
 };
 
 // ---- Raft and its peers ----
@@ -148,6 +253,23 @@ pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long Raft's core may take to answer the liveness probe.
 pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+// ---- Sealing, and sealed files between members ----
+
+/// How often, at most, the leader looks whether there is enough to seal.
+pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Between attempts to seal while the disk is full.
+pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Between attempts to mend a damaged file.
+pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.
+pub const FETCH_CHUNK_BYTES: u64 = 256 * 1024;
+/// How long a member that gives a file may say nothing.
+pub const FETCH_STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a member that takes in a checkpoint may say nothing: a chunk may have waited for its own stall.
+pub const INSTALL_STALL_MAX: Duration = Duration::from_secs(20);
+
+const _: () = assert!(FETCH_CHUNK_BYTES < PEER_MESSAGE_BYTES_MAX as u64);
+
 // ---- Requests ----
 
 /// Commands that may wait for the proposer.
@@ -160,6 +282,11 @@ pub const PROPOSALS_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const DISK_MARGIN_BYTES: u64 = 32 * 1024 * 1024;
 /// How often the room on the disk is looked at. Far more often than appends could fill the reserve.
 pub const DISK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
+/// Appends of one `AppendBatch` stream that may be under way at once: enough to fill a group many times over while
+/// the last ones are synced.
+pub const APPEND_BATCH_IN_FLIGHT_MAX: usize = 1024;
+/// Bytes of them, above which no further append is read: two of the largest.
+pub const APPEND_BATCH_IN_FLIGHT_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 /// Requests that one client connection may have open at once.
 pub const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// How long a reader may leave a page of its answer unread before the read is given up and its slot freed.
@@ -183,6 +310,10 @@ pub const CONSENSUS_THREADS: usize = 2;
 pub const CLIENT_THREADS: usize = 2;
 /// Which part of the memory that the node may use the unsealed events may fill: one in so many.
 pub const UNSEALED_MEMORY_PART: u64 = 4;
+/// Which part of that memory one overlay may fill before it is sealed.
+pub const SEAL_MEMORY_PART: u64 = 8;
+/// Which part of that memory blocks, filters and indexes of sealed files may fill.
+pub const BLOCK_CACHE_MEMORY_PART: u64 = 8;
 /// Which part of that memory the log's cache may fill.
 pub const LOG_CACHE_MEMORY_PART: u64 = 8;
 /// How long a volume is waited for that another process still holds: the grace of a deleted pod.

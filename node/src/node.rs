@@ -16,7 +16,7 @@ use crate::environment::Environment;
 use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
 use crate::raft::{Member, PeerNode};
-use crate::storage::{FORMAT_VERSION, Identity, IdentityStore};
+use crate::storage::{CatalogueError, FORMAT_VERSION, Identity, Store};
 use crate::{limits, raft};
 
 /// What a node is built from.
@@ -45,14 +45,14 @@ pub struct Node {
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    identity: IdentityStore,
+    store: Store,
     /// Raft and everything its peers need run here, away from what users can load.
     consensus: Handle,
     member: watch::Sender<Option<Arc<Member>>>,
     /// One formation step at a time: two `Initialise` calls must not race.
     forming: Mutex<()>,
     recovered: AtomicBool,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     expects: parking_lot::Mutex<Vec<String>>,
 }
 
@@ -60,7 +60,7 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
-    Identity(#[from] crate::storage::IdentityError),
+    Catalogue(#[from] CatalogueError),
     #[error(transparent)]
     Member(#[from] StartError),
 }
@@ -69,19 +69,19 @@ impl Node {
     /// Opens the volume; starts the member if the volume carries one.
     pub async fn open(
         options: Options,
-        identity: IdentityStore,
+        store: Store,
         consensus: Handle,
     ) -> Result<Self, OpenError> {
-        let known = identity.identity()?;
+        let known = store.identity();
         let node = Self {
             shared: Arc::new(Shared {
                 options,
-                identity,
+                store,
                 consensus,
                 member: watch::Sender::new(None),
                 forming: Mutex::new(()),
                 recovered: AtomicBool::new(false),
-                draining: AtomicBool::new(false),
+                draining: watch::Sender::new(false),
                 expects: parking_lot::Mutex::default(),
             }),
         };
@@ -112,16 +112,23 @@ impl Node {
     }
 
     pub fn volume_id(&self) -> String {
-        self.shared.identity.volume_id().to_string()
+        self.shared.store.volume_id().to_string()
     }
 
     /// No new work is taken from here on.
     pub fn drain(&self) {
-        self.shared.draining.store(true, Ordering::SeqCst);
+        self.shared.draining.send_replace(true);
     }
 
     pub fn draining(&self) -> bool {
-        self.shared.draining.load(Ordering::SeqCst)
+        *self.shared.draining.borrow()
+    }
+
+    /// Returns once no new work is taken: what would go on for ever has to end by itself then.
+    pub async fn drained(&self) {
+        let mut draining = self.shared.draining.subscribe();
+        // The sender lives as long as this node, so waiting cannot fail.
+        let _ = draining.wait_for(|draining| *draining).await;
     }
 
     /// Which peers this node expects while a store forms without an operator.
@@ -209,7 +216,7 @@ impl Node {
             Reason::Internal.plain(format!("this node cannot become a member: {error}"))
         };
         let log = self.open_log(false).await.map_err(|error| internal(&error))?;
-        let store = self.shared.identity.clone();
+        let store = self.shared.store.clone();
         let assigned = identity.clone();
         // Durable on return: from here on this volume is that member and no other.
         let assigning = self.environment().offload.run(move || store.assign(assigned));
@@ -230,10 +237,11 @@ impl Node {
         log: LogStore,
     ) -> Result<Arc<Member>, StartError> {
         let options = self.options().member.clone();
+        let store = self.shared.store.clone();
         let started = self
             .shared
             .consensus
-            .spawn(async move { Member::start(identity, log, &options).await });
+            .spawn(async move { Member::start(identity, log, store, &options).await });
         let member = Arc::new(started.await.expect("starting a member does not panic")?);
         let node = self.clone();
         let recovering = Arc::clone(&member);
@@ -278,6 +286,9 @@ impl Node {
             );
         };
         self.recovered()?;
+        if member.installer().busy() {
+            return Err("the node takes in a checkpoint".to_owned());
+        }
         let metrics = member.metrics();
         let known = metrics.membership_config.get_node(&metrics.id).is_some();
         if !known {
@@ -354,7 +365,28 @@ fn describe_member(member: &Member, status: &mut v1::StatusResponse) {
     status.activated = engine.activated();
     status.bytes.insert("overlay".to_owned(), engine.overlay_bytes());
     drop(engine);
-    status.bytes.insert("log".to_owned(), member.log().bytes_on_disk());
+    describe_storage(member, status);
+}
+
+/// What of the state is in files, and where the bytes are.
+fn describe_storage(member: &Member, status: &mut v1::StatusResponse) {
+    let (log, store, intake) = (member.log(), member.store(), member.intake());
+    if let Some(checkpoint) = store.checkpoint() {
+        status.seal = checkpoint.seal;
+        status.sealed_position = checkpoint.end_position;
+        status.digest = checkpoint.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    }
+    status.fenced_files = member.damage().files();
+    // Where the volume cannot be looked at, what is known without it is told.
+    let parts = store.bytes().unwrap_or_default();
+    let parts = parts.into_iter().map(|(part, bytes)| (part.to_owned(), bytes));
+    status.bytes.extend(parts);
+    status.bytes.insert("block_cache".to_owned(), store.cache_bytes());
+    status.bytes.insert("log".to_owned(), log.bytes_on_disk());
+    status.bytes.insert("log_cache".to_owned(), log.cached_bytes());
+    if let Some(available) = intake.disk_available() {
+        status.bytes.insert("disk_available".to_owned(), available);
+    }
 }
 
 fn already_initialised(own: &Identity) -> Status {

@@ -5,7 +5,6 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +24,9 @@ use crate::health::raft::NodeProbes;
 use crate::log::files::{Directory, Disk};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
-use crate::raft::{intake, member, proposer};
+use crate::raft::{checkpointer, intake, member, proposer};
 use crate::service::{server, streams};
-use crate::storage::IdentityStore;
+use crate::storage::{self, Store};
 use crate::{discovery, formation, health, limits, log, shutdown};
 
 /// Runs a node in this process until SIGTERM or SIGINT, or until Raft fails, which is an error.
@@ -60,10 +59,11 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
     let peer_port = bind("listen.peer", config.listen.peer).await?;
 
     let metrics = Metrics::new(&config.node.store_name);
-    let (identity, disk) =
-        open_volume(&config.node.data_dir).await.context("the volume cannot be opened")?;
-    let options = node_options(&config, &metrics, disk);
-    let opening = Node::open(options, identity, consensus.clone());
+    let memory = MemoryUsage::now().map_or(u64::MAX, |memory| memory.total);
+    let (store, disk) =
+        open_volume(&config, memory).await.context("the volume cannot be opened")?;
+    let options = node_options(&config, &metrics, disk, memory);
+    let opening = Node::open(options, store, consensus.clone());
     let node = tokio::select! {
         opened = opening => opened.context("the node cannot start")?,
         // Nothing has been served; the next start replays the log again.
@@ -142,13 +142,17 @@ fn report<E: Display>(server: &str, ended: Result<Result<(), E>, tokio::task::Jo
 
 /// Opens the volume. A pod that is deleted by force may be replaced while its process still closes its files:
 /// the volume is waited for, since giving up would cost the replacement a restart with backoff.
-async fn open_volume(data_dir: &Path) -> anyhow::Result<(IdentityStore, Arc<dyn Disk>)> {
+async fn open_volume(config: &Config, memory: u64) -> anyhow::Result<(Store, Arc<dyn Disk>)> {
     let give_up = Instant::now() + limits::VOLUME_WAIT;
-    let identity = loop {
-        let folder = data_dir.to_owned();
-        let opened =
-            tokio::task::spawn_blocking(move || IdentityStore::open(&folder, uuid::Uuid::new_v4))
-                .await?;
+    let options = storage::Options {
+        cache_bytes: config.storage.cache_bytes.min(memory / limits::BLOCK_CACHE_MEMORY_PART),
+    };
+    let store = loop {
+        let (folder, options) = (config.node.data_dir.clone(), options.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            Store::open_folder(&folder, &options, uuid::Uuid::new_v4)
+        })
+        .await?;
         match opened {
             Err(error) if error.retryable() && Instant::now() < give_up => {
                 tracing::info!(%error, "the volume is waited for");
@@ -157,9 +161,9 @@ async fn open_volume(data_dir: &Path) -> anyhow::Result<(IdentityStore, Arc<dyn 
             opened => break opened?,
         }
     };
-    let folder = data_dir.join("log");
+    let folder = config.node.data_dir.join("log");
     let disk = tokio::task::spawn_blocking(move || Directory::open(&folder)).await??;
-    Ok((identity, Arc::new(disk)))
+    Ok((store, Arc::new(disk)))
 }
 
 const VOLUME_RETRY: Duration = Duration::from_millis(100);
@@ -175,13 +179,17 @@ async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("{field}: the address {address} cannot be listened on"))
 }
 
-fn node_options(config: &Config, metrics: &Metrics, disk: Arc<dyn Disk>) -> node::Options {
+/// `memory` is what the node may use, in bytes. The indexes over small events weigh about as much as the events, and
+/// caches stand beside them: a store has to refuse appends before the kernel ends it.
+fn node_options(
+    config: &Config,
+    metrics: &Metrics,
+    disk: Arc<dyn Disk>,
+    memory: u64,
+) -> node::Options {
     let environment = Environment::system();
     let start_time_us = (environment.clock)();
     let fsyncs = metrics.clone();
-    // The indexes over small events weigh about as much as the events, and the log's cache stands beside them: a
-    // store has to refuse appends before the kernel ends it.
-    let memory = MemoryUsage::now().map_or(u64::MAX, |memory| memory.total);
     let millis = Duration::from_millis;
     node::Options {
         name: config.node.name.clone(),
@@ -201,6 +209,14 @@ fn node_options(config: &Config, metrics: &Metrics, disk: Arc<dyn Disk>) -> node
                 on_fsync: Arc::new(move |took| fsyncs.fsynced(took)),
                 offload: environment.offload.clone(),
             },
+            retain_bytes: config.log.retain_bytes,
+            peer_address: config.advertised_peer(),
+            checkpointer: checkpointer::Options {
+                seal_bytes: config.storage.seal_bytes.min(memory / limits::SEAL_MEMORY_PART),
+                interval: millis(config.storage.checkpoint_interval_ms),
+            },
+            fetch_bytes_per_second_max: config.storage.fetch_bytes_per_second_max,
+            reclaim_after: millis(config.storage.reclaim_after_ms),
             election_timeout_min: millis(config.raft.election_timeout_ms_min),
             election_timeout_max: millis(config.raft.election_timeout_ms_max),
             heartbeat_interval: millis(config.raft.heartbeat_ms),

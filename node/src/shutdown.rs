@@ -43,7 +43,7 @@ pub async fn wait(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     }
 }
 
-/// Returns when Raft has failed or ended, and says why.
+/// Returns when the member has failed or ended, and says why.
 pub async fn raft_ended(node: &Node) -> anyhow::Error {
     let mut member = node.watch_member();
     let running = match member.wait_for(Option::is_some).await {
@@ -52,12 +52,19 @@ pub async fn raft_ended(node: &Node) -> anyhow::Error {
     };
     let Some(running) = running else { return std::future::pending().await };
     let mut metrics = running.raft().metrics();
+    let mut failed = running.failed();
     loop {
         if let Err(fatal) = &metrics.borrow_and_update().running_state {
             return anyhow::anyhow!("raft has failed: {fatal}");
         }
-        if metrics.changed().await.is_err() {
-            return anyhow::anyhow!("raft has ended");
+        tokio::select! {
+            changed = metrics.changed() => if changed.is_err() {
+                return anyhow::anyhow!("raft has ended");
+            },
+            Ok(why) = failed.wait_for(Option::is_some) => {
+                let why = why.clone().unwrap_or_default();
+                return anyhow::anyhow!(why);
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod connect;
+mod failure;
 mod reason;
 
 pub use client::Client;

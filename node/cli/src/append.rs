@@ -12,12 +12,19 @@ use crate::event_json::JSON;
 use crate::failure::Failure;
 use crate::import;
 use crate::output::{self, Output};
+use crate::query::{Item, QUERY_ITEM, query};
 
 /// Standard input, where a file's name may stand.
 pub const STDIN: &str = "-";
 
 /// Append one event to a stream, or many from a file or standard input.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  reckon append orders-1 --type OrderPlaced --data '{\"total\": 12}' --expect none
+  reckon append seats --type Reserved --data '{\"seat\": 7}' --tag seat:7 \\
+    --if-none type=Reserved,tag=seat:7 --after 1041
+  reckon append --file events.jsonl")]
 pub struct Append {
     /// The stream's name.
     #[arg(required_unless_present = "file", requires = "event_type")]
@@ -51,20 +58,35 @@ pub struct Append {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 
+    /// Append only if no event matches: any of its types and all of its tags. Several: none may match.
+    #[arg(long, value_name = QUERY_ITEM)]
+    if_none: Vec<Item>,
+
+    /// Only events above this position count for --if-none: where the read ended that it was decided on.
+    #[arg(long, value_name = "POSITION", requires = "if_none")]
+    after: Option<u64>,
+
     /// Append many: JSON lines from a file, or from standard input with -. Each line has `stream`, `type` and
     /// `data`, and whatever else `read --output json` prints; with `event_id` an import can be repeated.
     #[arg(
         long,
         short,
         value_name = "FILE|-",
-        conflicts_with_all = ["stream", "event_type", "data", "content_type", "metadata", "expect", "id", "tags"]
+        conflicts_with_all = ["stream", "event_type", "data", "content_type", "metadata", "expect", "id", "tags", "if_none", "after"]
     )]
     file: Option<String>,
 }
 
 /// An [`Expect`] as the command line writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Expectation(Expect);
+pub struct Expectation(Expect);
+
+impl Expectation {
+    /// As the protocol writes it.
+    pub fn to_message(self) -> v1::Expectation {
+        self.0.to_message()
+    }
+}
 
 impl FromStr for Expectation {
     type Err = String;
@@ -90,8 +112,19 @@ impl Append {
             return import::run(file, client, output).await;
         }
         let (stream, event) = self.event()?;
-        let answer = client.append_to(stream, self.expect.0, vec![event]).await?;
+        let append = v1::StreamAppend {
+            stream_id: stream.to_owned(),
+            expectation: Some(self.expect.to_message()),
+            events: vec![event],
+        };
+        let request = v1::AppendRequest { appends: vec![append], condition: self.condition() };
+        let answer = client.append(request).await?;
         print(&answer, output)
+    }
+
+    fn condition(&self) -> Option<v1::AppendCondition> {
+        let query = (!self.if_none.is_empty()).then(|| query(&self.if_none))?;
+        Some(v1::AppendCondition { query: Some(query), after_position: self.after })
     }
 
     fn event(&self) -> Result<(&str, v1::NewEvent), Failure> {
@@ -228,6 +261,25 @@ mod tests {
         assert_eq!(event.data, "{\"total\": 12}".as_bytes());
         assert_eq!(event.tags, ["a", "b"]);
         assert_eq!(event.event_id(), "0190163d-8694-739b-aea5-966c26f8ad91");
+    }
+
+    #[test]
+    fn a_condition_has_its_items_and_where_they_begin_to_count() {
+        let given = append(&[
+            "s",
+            "--type",
+            "T",
+            "--if-none",
+            "type=A,tag=x",
+            "--if-none",
+            "tag=y",
+            "--after",
+            "7",
+        ]);
+        let condition = given.condition().unwrap();
+        assert_eq!(condition.query.unwrap().items.len(), 2);
+        assert_eq!(condition.after_position, Some(7));
+        assert_eq!(append(&["s", "--type", "T"]).condition(), None);
     }
 
     #[test]

@@ -11,10 +11,16 @@ use reckon_api::Client;
 use reckon_api::client::Options;
 
 use crate::append::Append;
+use crate::cluster::Checkpoint;
+use crate::count::{Any, Count, HasEvents};
+use crate::event::Event;
+use crate::expression::CheckExpression;
 use crate::failure::Failure;
+use crate::life::Stream;
 use crate::output::Output;
 use crate::read::{Read, ReadAll};
-use crate::streams::{List, Stream};
+use crate::streams::{List, VersionAt};
+use crate::watch::Watch;
 
 /// The name `kubectl` finds as its plugin `reckon`.
 const KUBECTL_PLUGIN: &str = "kubectl-reckon";
@@ -76,21 +82,55 @@ pub enum Command {
     /// Read the events of one stream.
     Read(Read),
     /// Read the events of all streams in the store's one order.
-    ReadAll(ReadAll),
+    ReadAll(Box<ReadAll>),
+    /// Count events.
+    Count(Box<Count>),
+    /// Say whether there is an event, and where the first one stands.
+    Any(Box<Any>),
+    /// Say whether at least one event can be read.
+    HasEvents(HasEvents),
+    /// Show one event by its id.
+    Event(Event),
+    /// Check a CEL expression over an event, without evaluating it.
+    CheckExpression(CheckExpression),
     /// List the streams.
     Streams(List),
-    /// Describe one stream.
+    /// Describe a stream, or end its life or a part of it.
     Stream(Stream),
+    /// Say which version a stream was at, at a time.
+    VersionAt(VersionAt),
+    /// Watch streams being created, truncated, deleted and tombstoned, until interrupted.
+    Watch(Watch),
     /// Show what each endpoint says of itself.
+    #[command(after_help = STATUS_EXAMPLES)]
     Status,
     /// Show the members of the store as its leader sees them.
+    #[command(after_help = MEMBERS_EXAMPLES)]
     Members,
+    /// Seal now what is in memory only, on every member.
+    Checkpoint(Checkpoint),
     /// Print completions for a shell, to be sourced by it.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell.
         shell: Shell,
     },
 }
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  reckon status -e orders-0.orders-peers:7430 -e orders-1.orders-peers:7430
+  reckon status --output json | jq '.endpoints[] | {endpoint, role, ready}'";
+
+const MEMBERS_EXAMPLES: &str = "\
+Examples:
+  reckon members
+  reckon members --output json | jq '.members[] | select(.role == \"leader\").name'";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  source <(reckon completions bash)
+  reckon completions fish > ~/.config/fish/completions/reckon.fish";
 
 /// How answers are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -148,6 +188,51 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// Every command that does something, with the words that lead to it.
+    fn leaves(command: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let path = format!("{path} {}", command.get_name());
+        let inner: Vec<_> =
+            command.get_subcommands().flat_map(|inner| leaves(inner, &path)).collect();
+        [(path, command.clone())].into_iter().chain(inner).collect()
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_an_example_that_parses() {
+        for (path, mut command) in leaves(&Args::command(), "") {
+            let help = command.render_long_help().to_string();
+            let (_, examples) = help
+                .split_once("Examples:\n")
+                .unwrap_or_else(|| panic!("the help of{path} has no example:\n{help}"));
+            let examples = examples.replace("\\\n", " ");
+            let own = examples.lines().filter(|line| line.trim_start().starts_with("reckon "));
+            let mut shown = 0;
+            for line in own {
+                let line = line.split(" | ").next().unwrap().split(" > ").next().unwrap();
+                let words = words(line);
+                if let Err(error) = Args::try_parse_from(&words) {
+                    panic!("{line}: {error}");
+                }
+                shown += 1;
+            }
+            assert!(shown > 0, "no example of{path} begins with reckon:\n{help}");
+        }
+    }
+
+    /// Splits a line as a shell does, as far as the examples need it.
+    fn words(line: &str) -> Vec<String> {
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for character in line.trim().chars() {
+            match character {
+                '\'' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                other => words.last_mut().unwrap().push(other),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
     #[test]
     fn endpoints_add_up_and_may_stand_behind_the_command() {
         let args = parse("reckon status -e a:1 --endpoint b:2,c:3").unwrap();
@@ -190,6 +275,17 @@ mod tests {
             "reckon read s --from middle",
             "reckon read-all --follow --backward",
             "reckon read-all --follow --stale",
+            "reckon read-all --follow --until now",
+            "reckon read-all --count --limit 3",
+            "reckon read-all --partition 3/3",
+            "reckon read s --since yesterday",
+            "reckon read s --stale --at-least 3",
+            "reckon append s --type T --after 3",
+            "reckon append s --type T --if-none seat",
+            "reckon stream",
+            "reckon stream truncate s",
+            "reckon event no-uuid",
+            "reckon version-at s",
             "reckon completions notashell",
             "reckon members --timeout 0s",
             "reckon status --output yaml",
@@ -202,7 +298,15 @@ mod tests {
             "reckon append --file -",
             "reckon read s --from 3 --backward --limit 2 --stale",
             "reckon read-all --follow --from end --include-system",
+            "reckon read-all --since -1h --until now --not-type T --all-tags a",
+            "reckon read-all --count --where true",
+            "reckon read s --from -1h --at-least 7",
             "reckon streams --prefix orders- -o json",
+            "reckon stream orders-1",
+            "reckon stream show orders-1",
+            "reckon stream delete orders-1 --expect 3",
+            "reckon watch --from 0 --limit 1",
+            "reckon checkpoint --wait",
             "reckon completions zsh",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -26,6 +26,34 @@ pub async fn members(client: &Client, output: &mut Output) -> Result<(), Failure
     print_members(&client.members().await?, output)
 }
 
+/// Seal now what is in memory only, on every member.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  reckon checkpoint
+  reckon checkpoint --wait --timeout 1m")]
+pub struct Checkpoint {
+    /// Wait until the files of the node that was asked are durable.
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct PrintedCheckpoint {
+    seal: u64,
+    sealed_position: u64,
+}
+
+impl Checkpoint {
+    pub async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let v1::CheckpointResponse { seal, sealed_position } = client.checkpoint(self.wait).await?;
+        if output.is_json() {
+            return output.json(&PrintedCheckpoint { seal, sealed_position });
+        }
+        output.line(&format!("seal {seal}: everything below position {sealed_position} is sealed"))
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct PrintedStatus<'a> {
     endpoint: &'a str,
@@ -57,6 +85,10 @@ struct PrintedNode<'a> {
     peer_address: &'a str,
     bytes: std::collections::BTreeMap<&'a str, u64>,
     start_time_us: u64,
+    seal: u64,
+    sealed_position: u64,
+    digest: &'a str,
+    fenced_files: &'a [String],
 }
 
 impl<'a> From<&'a v1::StatusResponse> for PrintedNode<'a> {
@@ -82,6 +114,10 @@ impl<'a> From<&'a v1::StatusResponse> for PrintedNode<'a> {
             peer_address: &status.peer_address,
             bytes: status.bytes.iter().map(|(part, bytes)| (part.as_str(), *bytes)).collect(),
             start_time_us: status.start_time_us,
+            seal: status.seal,
+            sealed_position: status.sealed_position,
+            digest: &status.digest,
+            fenced_files: &status.fenced_files,
         }
     }
 }

@@ -187,6 +187,19 @@ fn hint_for(error: &Error) -> Option<String> {
             Reason::EventIdReused => {
                 "an id names one event for ever: use a new one for new content"
             }
+            Reason::AppendConditionFailed => {
+                return Some(match error.value("position").and_then(|at| at.parse::<u64>().ok()) {
+                    Some(position) => format!(
+                        "`reckon read-all --from {position}` shows what was appended meanwhile; decide again"
+                    ),
+                    None => "read what was appended meanwhile and decide again".to_owned(),
+                });
+            }
+            Reason::StreamDeleted => {
+                "an append opens it again; `reckon streams --include-deleted` lists such streams"
+            }
+            Reason::StreamTombstoned => "its name cannot be used again: choose another",
+            Reason::InvalidExpression => "`reckon check-expression` tries one out",
             Reason::StreamNotFound => "`reckon streams` lists the streams there are",
             Reason::NoQuorum | Reason::NotLeader => {
                 "too few nodes are up, or they are electing a leader: `reckon status` shows which answer"

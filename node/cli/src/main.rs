@@ -3,12 +3,22 @@
 mod append;
 mod args;
 mod cluster;
+mod consistency;
+mod count;
+mod event;
 mod event_json;
+mod events;
+mod expression;
 mod failure;
+mod filter;
 mod import;
+mod life;
 mod output;
+mod query;
 mod read;
 mod streams;
+mod time;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -40,8 +50,16 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::Append(append) => append.run(&client, output).await,
             Command::Read(read) => read.run(&client, output).await,
             Command::ReadAll(read) => read.run(&client, output).await,
+            Command::Count(count) => count.run(&client, output).await,
+            Command::Any(any) => any.run(&client, output).await,
+            Command::HasEvents(has) => has.run(&client, output).await,
+            Command::Event(event) => event.run(&client, output).await,
+            Command::CheckExpression(check) => check.run(&client, output).await,
             Command::Streams(list) => list.run(&client, output).await,
             Command::Stream(stream) => stream.run(&client, output).await,
+            Command::VersionAt(at) => at.run(&client, output).await,
+            Command::Watch(watch) => watch.run(&client, output).await,
+            Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,
             Command::Status => cluster::status(&client, output).await,
             Command::Members => cluster::members(&client, output).await,
             Command::Completions { .. } => unreachable!("answered above, without a client"),

@@ -3,24 +3,30 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
 
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use reckon_api::client::{self, Followed};
+use futures::StreamExt as _;
+use reckon_api::client::Followed;
 use reckon_api::{Client, v1};
 
-use crate::event_json::Printed;
+use crate::consistency::Fresh;
+use crate::count::{self, Counted};
+use crate::events::{Shown, print, print_all};
 use crate::failure::Failure;
+use crate::filter::FilterArgs;
 use crate::output::{self, Output};
-
-/// How much of an event's data a person is shown on its line, in characters.
-const DATA_SHOWN_MAX: usize = 120;
+use crate::time::{MOMENT, Moment};
 
 /// Read the events of one stream.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  reckon read orders-1
+  reckon read orders-1 --from end --backward --limit 1
+  reckon read orders-1 --since 2026-03-01T00:00:00Z --until -1h")]
 pub struct Read {
     /// The stream's name.
     stream: String,
-    /// The version to begin at, inclusive, or `start` or `end`.
-    #[arg(long, value_name = "N|start|end")]
+    /// Where to begin, inclusive: a version, `start`, `end`, or a time.
+    #[arg(long, value_name = "VERSION|start|end|TIME", allow_hyphen_values = true)]
     from: Option<From>,
     #[command(flatten)]
     how: How,
@@ -28,18 +34,29 @@ pub struct Read {
 
 /// Read the events of all streams.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  reckon read-all --since -1h --type OrderPlaced --tag vip
+  reckon read-all --pattern 'orders-*' --not-tag test --where 'event.data.total > 100'
+  reckon read-all --query type=Reserved,tag=seat:7 --count
+  reckon read-all --follow --output json | jq .type")]
 pub struct ReadAll {
-    /// The position to begin at, inclusive, or `start` or `end`.
-    #[arg(long, value_name = "N|start|end")]
+    /// Where to begin, inclusive: a position, `start`, `end`, or a time.
+    #[arg(long, value_name = "POSITION|start|end|TIME", allow_hyphen_values = true)]
     from: Option<From>,
     /// Go on with new events as they come, until interrupted.
-    #[arg(long, short, conflicts_with_all = ["backward", "stale"])]
+    #[arg(long, short, conflicts_with_all = ["backward", "stale", "at_least", "until", "count"])]
     follow: bool,
+    /// Print how many events there are instead of the events.
+    #[arg(long, conflicts_with_all = ["backward", "limit"])]
+    count: bool,
     /// Also show the streams whose names start with `$`.
     #[arg(long)]
     include_system: bool,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// What both kinds of read have in common.
@@ -51,9 +68,21 @@ struct How {
     /// No more than this many events.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Take what the first node that answers has, even if it lags behind.
-    #[arg(long)]
-    stale: bool,
+    #[command(flatten)]
+    times: Times,
+    #[command(flatten)]
+    fresh: Fresh,
+}
+
+/// Bounds by the time when the store took an event.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub struct Times {
+    /// Only events that the store took at this time or later: RFC 3339, µs since 1970, `now`, or -1h.
+    #[arg(long, value_name = MOMENT, allow_hyphen_values = true)]
+    pub since: Option<Moment>,
+    /// Only events that the store took at this time or earlier.
+    #[arg(long, value_name = MOMENT, allow_hyphen_values = true)]
+    pub until: Option<Moment>,
 }
 
 /// Where a read begins.
@@ -62,6 +91,7 @@ enum From {
     At(u64),
     Start,
     End,
+    Time(Moment),
 }
 
 impl FromStr for From {
@@ -69,13 +99,19 @@ impl FromStr for From {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "start" => Ok(Self::Start),
-            "end" => Ok(Self::End),
-            number => number
-                .parse()
-                .map(Self::At)
-                .map_err(|_| "a number from 0, `start` or `end`".to_owned()),
+            "start" => return Ok(Self::Start),
+            "end" => return Ok(Self::End),
+            _ => {}
         }
+        // A plain number is a place; a time of microseconds is for --since.
+        if text.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(number) = text.parse()
+        {
+            return Ok(Self::At(number));
+        }
+        text.parse()
+            .map(Self::Time)
+            .map_err(|_| "a number from 0, `start`, `end`, or a time such as -1h".to_owned())
     }
 }
 
@@ -86,6 +122,7 @@ impl From {
             Self::At(at) => Kind::At(at),
             Self::Start => Kind::Start(true),
             Self::End => Kind::End(true),
+            Self::Time(Moment(epoch_us)) => Kind::TimeUs(epoch_us),
         };
         v1::ReadFrom { kind: Some(kind) }
     }
@@ -94,10 +131,6 @@ impl From {
 impl How {
     fn direction(&self) -> i32 {
         if self.backward { v1::Direction::Backward } else { v1::Direction::Forward }.into()
-    }
-
-    fn consistency(&self) -> Option<v1::Consistency> {
-        self.stale.then_some(v1::Consistency { kind: Some(v1::consistency::Kind::Stale(true)) })
     }
 }
 
@@ -108,9 +141,10 @@ impl Read {
                 direction: self.how.direction(),
                 from: self.from.map(From::to_message),
                 limit: self.how.limit.unwrap_or(0),
-                consistency: self.how.consistency(),
+                consistency: self.how.fresh.to_message(),
+                since_us: self.how.times.since.map(|moment| moment.0),
+                until_us: self.how.times.until.map(|moment| moment.0),
                 stream_id: self.stream,
-                ..v1::ReadRequest::default()
             })
             .await?;
         print_all(reading, output, Shown::Version).await
@@ -122,27 +156,66 @@ impl ReadAll {
         if self.follow {
             return self.follow(client, output).await;
         }
-        let reading = client
-            .read_all(v1::ReadAllRequest {
-                direction: self.how.direction(),
-                from: self.from.map(From::to_message),
-                limit: self.how.limit.unwrap_or(0),
-                consistency: self.how.consistency(),
-                include_system: self.include_system,
-                ..v1::ReadAllRequest::default()
-            })
-            .await?;
+        if self.count {
+            return self.count(client, output).await;
+        }
+        let reading = client.read_all(self.request()).await?;
         print_all(reading, output, Shown::Position).await
     }
 
+    fn request(&self) -> v1::ReadAllRequest {
+        v1::ReadAllRequest {
+            direction: self.how.direction(),
+            from: self.from.map(From::to_message),
+            limit: self.how.limit.unwrap_or(0),
+            consistency: self.how.fresh.to_message(),
+            include_system: self.include_system,
+            since_us: self.how.times.since.map(|moment| moment.0),
+            until_us: self.how.times.until.map(|moment| moment.0),
+            filter: self.filter.to_message(),
+        }
+    }
+
+    /// Counts what would be read.
+    async fn count(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let mut times = self.how.times;
+        let mut from_position = None;
+        match self.from {
+            None | Some(From::Start) => {}
+            Some(From::At(position)) => from_position = Some(position),
+            Some(From::End) => from_position = Some(end(client).await?),
+            // Inclusive either way; the later of two bounds is the one that counts.
+            Some(From::Time(from)) => {
+                times.since = Some(times.since.map_or(from, |since| Moment(since.0.max(from.0))));
+            }
+        }
+        let answer = client
+            .count(v1::CountRequest {
+                from_position,
+                to_position: None,
+                since_us: times.since.map(|moment| moment.0),
+                until_us: times.until.map(|moment| moment.0),
+                filter: self.filter.to_message(),
+                include_system: self.include_system,
+                consistency: self.how.fresh.to_message(),
+            })
+            .await?;
+        count::print(&Counted::from(&answer), output)
+    }
+
     async fn follow(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        let mut request = self.request();
         let from = match self.from {
             None | Some(From::Start) => 0,
             Some(From::At(position)) => position,
             Some(From::End) => end(client).await?,
+            Some(From::Time(Moment(from))) => {
+                request.since_us = Some(request.since_us.unwrap_or(0).max(from));
+                0
+            }
         };
         let mut left = self.how.limit.unwrap_or(u64::MAX);
-        let mut following = client.follow_all(from, self.include_system);
+        let mut following = client.follow(from, request);
         while let Some(followed) = following.next().await {
             match followed {
                 Ok(Followed::Event(event)) => {
@@ -175,8 +248,8 @@ async fn end(client: &Client) -> Result<u64, Failure> {
     Ok(client.read_all(request).await?.header().next_position)
 }
 
-/// Tells a person who watches that following pauses; programs see it in the events' absence.
-fn notice(text: &str) {
+/// Tells a person who watches that it pauses; programs see it in the events' absence.
+pub fn notice(text: &str) {
     let mut stderr = io::stderr().lock();
     if stderr.is_terminal() {
         let line = output::paint(text, output::FAINT, output::wants_colour(true));
@@ -185,104 +258,18 @@ fn notice(text: &str) {
     }
 }
 
-/// What number leads an event's line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    Version,
-    Position,
-}
-
-async fn print_all(
-    mut events: impl Stream<Item = Result<v1::Event, client::Error>> + Unpin,
-    output: &mut Output,
-    shown: Shown,
-) -> Result<(), Failure> {
-    while let Some(event) = events.try_next().await? {
-        print(&event, output, shown)?;
-    }
-    Ok(())
-}
-
-fn print(event: &v1::Event, output: &mut Output, shown: Shown) -> Result<(), Failure> {
-    if output.is_json() {
-        return output.json(&Printed::from(event));
-    }
-    let (number, place) = match shown {
-        Shown::Version => (event.version, String::new()),
-        Shown::Position => {
-            (event.position, format!("{}@{}  ", output::plain(&event.stream_id), event.version))
-        }
-    };
-    let number = output.paint(&format!("{number:>8}"), output::FAINT);
-    let time = output.paint(&output::time(event.epoch_us), output::FAINT);
-    let kind = output.paint(&output::plain(&event.event_type), output::STRONG);
-    let line = format!("{number}  {time}  {place}{kind}  {}", data_shown(event));
-    output.line(line.trim_end())
-}
-
-/// An event's data for a person: its beginning if it is text, else how much there is.
-fn data_shown(event: &v1::Event) -> String {
-    let Ok(text) = std::str::from_utf8(&event.data) else {
-        return format!("({} bytes)", event.data.len());
-    };
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text.char_indices().nth(DATA_SHOWN_MAX) {
-        None => output::plain(&text),
-        Some((end, _)) => format!("{}… ({} bytes)", output::plain(&text[..end]), event.data.len()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Format;
-
-    fn event(data: &[u8]) -> v1::Event {
-        v1::Event {
-            stream_id: "orders-1".to_owned(),
-            version: 2,
-            position: 40,
-            event_type: "OrderPlaced".to_owned(),
-            data: data.to_vec().into(),
-            epoch_us: 1_700_000_000_123_456,
-            ..Default::default()
-        }
-    }
-
-    fn shown(event: &v1::Event, format: Format, shown: Shown) -> String {
-        let (mut output, written) = Output::to_memory(format);
-        print(event, &mut output, shown).unwrap();
-        written.text()
-    }
 
     #[test]
-    fn a_stream_is_read_by_versions_and_the_store_by_positions() {
-        let event = event(b"{\"total\":\n 12}");
-        assert_eq!(
-            shown(&event, Format::Text, Shown::Version),
-            "       2  2023-11-14T22:13:20.123Z  OrderPlaced  {\"total\": 12}\n"
-        );
-        assert_eq!(
-            shown(&event, Format::Text, Shown::Position),
-            "      40  2023-11-14T22:13:20.123Z  orders-1@2  OrderPlaced  {\"total\": 12}\n"
-        );
-        assert!(shown(&event, Format::Json, Shown::Version).starts_with("{\"event_id\":"));
-    }
-
-    #[test]
-    fn long_and_binary_data_are_summed_up() {
-        assert_eq!(data_shown(&event(&[0xff, 0xfe])), "(2 bytes)");
-        let long = data_shown(&event("é".repeat(1000).as_bytes()));
-        assert!(long.ends_with("… (2000 bytes)"), "{long}");
-        assert_eq!(long.chars().filter(|c| *c == 'é').count(), DATA_SHOWN_MAX);
-        assert_eq!(data_shown(&event(b"")), "");
-    }
-
-    #[test]
-    fn a_read_begins_at_a_number_the_start_or_the_end() {
+    fn a_read_begins_at_a_number_the_start_the_end_or_a_time() {
         assert_eq!("7".parse(), Ok(From::At(7)));
         assert_eq!("start".parse(), Ok(From::Start));
         assert_eq!("end".parse(), Ok(From::End));
+        assert_eq!("2023-11-14T22:13:20Z".parse(), Ok(From::Time(Moment(1_700_000_000_000_000))));
+        assert!(matches!("-1h".parse(), Ok(From::Time(_))));
         assert!("-1".parse::<From>().is_err());
+        assert!("middle".parse::<From>().is_err());
     }
 }

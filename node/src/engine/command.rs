@@ -2,16 +2,21 @@
 //!
 //! ```text
 //! format version (1) | kind (1) | append:           stream count, then per stream: expectation, record
+//!                               | append if:        condition, then as append
 //!                               | activate:         nothing
 //!                               | allocate node id: volume id
+//!                               | delete:           expectation, stream id
+//!                               | tombstone:        expectation, stream id
+//!                               | truncate:         expectation, stream id, first version to keep
+//!                               | seal:             nothing
 //! ```
 //!
-//! Decoding copies nothing: records are slices of the command's bytes.
-
-use std::fmt;
+//! Decoding copies no event: records are slices of the command's bytes.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::expectation::Expectation;
+use super::query::AppendCondition;
 use crate::event::codec::{Reader, prefixed_len, put_prefixed, put_varint, varint_len};
 use crate::event::{CorruptRecord, Malformed, RecordView};
 
@@ -21,17 +26,25 @@ const COMMAND_FORMAT_VERSION: u8 = 1;
 const KIND_APPEND: u8 = 1;
 const KIND_ACTIVATE: u8 = 2;
 const KIND_ALLOCATE_NODE_ID: u8 = 3;
-
-const EXPECT_ANY: u8 = 0;
-const EXPECT_NO_STREAM: u8 = 1;
-const EXPECT_STREAM_EXISTS: u8 = 2;
-const EXPECT_EXACT: u8 = 3;
+const KIND_APPEND_IF: u8 = 4;
+const KIND_DELETE: u8 = 5;
+const KIND_TOMBSTONE: u8 = 6;
+const KIND_TRUNCATE: u8 = 7;
+const KIND_SEAL: u8 = 8;
 
 /// A change to the store, as it is proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Appends to one or several streams, all or nothing.
-    Append { appends: Vec<StreamAppend> },
+    Append { appends: Vec<StreamAppend>, condition: Option<AppendCondition> },
+    /// Removes a stream's events from every read; an append opens the stream again.
+    Delete { stream_id: String, expectation: Expectation },
+    /// Removes a stream's events from every read, and its name from use for ever.
+    Tombstone { stream_id: String, expectation: Expectation },
+    /// Removes a stream's events below a version.
+    Truncate { stream_id: String, before_version: u64, expectation: Expectation },
+    /// Freezes the overlay at the end of the group, so that every node seals at the same position.
+    Seal,
     /// Opens the store to clients.
     Activate,
     /// Gives out a node id; the same volume is given the same id again.
@@ -45,42 +58,6 @@ pub struct StreamAppend {
     pub record: RecordView,
 }
 
-/// What must hold for a stream before an append.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Expectation {
-    /// Nothing.
-    #[default]
-    Any,
-    /// The stream has never had an event.
-    NoStream,
-    /// The stream has at least one event.
-    StreamExists,
-    /// This is the stream's last version.
-    Exact(u64),
-}
-
-impl Expectation {
-    /// Whether a stream with this last version, if any, is as expected.
-    pub const fn is_met(self, last_version: Option<u64>) -> bool {
-        match (self, last_version) {
-            (Self::Any, _) | (Self::NoStream, None) | (Self::StreamExists, Some(_)) => true,
-            (Self::Exact(expected), Some(actual)) => expected == actual,
-            (Self::NoStream, Some(_)) | (Self::StreamExists | Self::Exact(_), None) => false,
-        }
-    }
-}
-
-impl fmt::Display for Expectation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("any"),
-            Self::NoStream => f.write_str("no_stream"),
-            Self::StreamExists => f.write_str("stream_exists"),
-            Self::Exact(version) => write!(f, "{version}"),
-        }
-    }
-}
-
 /// Why bytes are not a command of a version and kind that this build knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CorruptCommand {
@@ -92,6 +69,12 @@ pub enum CorruptCommand {
     UnknownExpectation(u8),
     #[error("the append names no stream")]
     NoAppends,
+    #[error("the append's condition has no item")]
+    EmptyQuery,
+    #[error("the append's condition has more items, types or tags than {maximum}")]
+    QueryTooLarge { maximum: usize },
+    #[error("the command names no stream")]
+    NoStream,
     #[error("the command is malformed: {0}")]
     Malformed(#[from] Malformed),
     #[error(transparent)]
@@ -111,14 +94,31 @@ impl Command {
         let mut buf = BytesMut::with_capacity(self.encoded_len());
         buf.put_u8(COMMAND_FORMAT_VERSION);
         match self {
-            Self::Append { appends } => {
-                buf.put_u8(KIND_APPEND);
+            Self::Append { appends, condition } => {
+                match condition {
+                    None => buf.put_u8(KIND_APPEND),
+                    Some(condition) => {
+                        buf.put_u8(KIND_APPEND_IF);
+                        condition.put(&mut buf);
+                    }
+                }
                 put_varint(&mut buf, appends.len() as u64);
                 for append in appends {
-                    put_expectation(&mut buf, append.expectation);
+                    append.expectation.put(&mut buf);
                     put_prefixed(&mut buf, append.record.bytes());
                 }
             }
+            Self::Delete { stream_id, expectation } => {
+                put_stream(&mut buf, KIND_DELETE, *expectation, stream_id);
+            }
+            Self::Tombstone { stream_id, expectation } => {
+                put_stream(&mut buf, KIND_TOMBSTONE, *expectation, stream_id);
+            }
+            Self::Truncate { stream_id, before_version, expectation } => {
+                put_stream(&mut buf, KIND_TRUNCATE, *expectation, stream_id);
+                put_varint(&mut buf, *before_version);
+            }
+            Self::Seal => buf.put_u8(KIND_SEAL),
             Self::Activate => buf.put_u8(KIND_ACTIVATE),
             Self::AllocateNodeId { volume_id } => {
                 buf.put_u8(KIND_ALLOCATE_NODE_ID);
@@ -137,7 +137,26 @@ impl Command {
             unknown => return Err(CorruptCommand::UnknownVersion(unknown)),
         }
         let command = match reader.u8()? {
-            KIND_APPEND => Self::Append { appends: read_appends(bytes, &mut reader)? },
+            KIND_APPEND => {
+                Self::Append { appends: read_appends(bytes, &mut reader)?, condition: None }
+            }
+            KIND_APPEND_IF => {
+                let condition = Some(AppendCondition::read(&mut reader)?);
+                Self::Append { appends: read_appends(bytes, &mut reader)?, condition }
+            }
+            KIND_DELETE => {
+                let (expectation, stream_id) = read_stream(&mut reader)?;
+                Self::Delete { stream_id, expectation }
+            }
+            KIND_TOMBSTONE => {
+                let (expectation, stream_id) = read_stream(&mut reader)?;
+                Self::Tombstone { stream_id, expectation }
+            }
+            KIND_TRUNCATE => {
+                let (expectation, stream_id) = read_stream(&mut reader)?;
+                Self::Truncate { stream_id, before_version: reader.varint()?, expectation }
+            }
+            KIND_SEAL => Self::Seal,
             KIND_ACTIVATE => Self::Activate,
             KIND_ALLOCATE_NODE_ID => Self::AllocateNodeId { volume_id: reader.text()?.to_owned() },
             unknown => return Err(CorruptCommand::UnknownKind(unknown)),
@@ -148,13 +167,24 @@ impl Command {
 
     fn encoded_len(&self) -> usize {
         2 + match self {
-            Self::Append { appends } => {
+            Self::Append { appends, condition } => {
                 let append_len = |append: &StreamAppend| {
-                    expectation_len(append.expectation) + prefixed_len(append.record.bytes().len())
+                    append.expectation.encoded_len() + prefixed_len(append.record.bytes().len())
                 };
-                varint_len(appends.len() as u64) + appends.iter().map(append_len).sum::<usize>()
+                condition.as_ref().map_or(0, AppendCondition::encoded_len)
+                    + varint_len(appends.len() as u64)
+                    + appends.iter().map(append_len).sum::<usize>()
             }
-            Self::Activate => 0,
+            Self::Delete { stream_id, expectation }
+            | Self::Tombstone { stream_id, expectation } => {
+                expectation.encoded_len() + prefixed_len(stream_id.len())
+            }
+            Self::Truncate { stream_id, before_version, expectation } => {
+                expectation.encoded_len()
+                    + prefixed_len(stream_id.len())
+                    + varint_len(*before_version)
+            }
+            Self::Activate | Self::Seal => 0,
             Self::AllocateNodeId { volume_id } => prefixed_len(volume_id.len()),
         }
     }
@@ -171,7 +201,7 @@ fn read_appends(
     // Grows as it is filled: the count is not believed before the records are there.
     let mut appends = Vec::new();
     for _ in 0..count {
-        let expectation = read_expectation(reader)?;
+        let expectation = Expectation::read(reader)?;
         let len = reader.prefixed()?.len();
         let record = bytes.slice(reader.at() - len..reader.at());
         appends.push(StreamAppend { expectation, record: RecordView::new(record)? });
@@ -179,31 +209,17 @@ fn read_appends(
     Ok(appends)
 }
 
-fn expectation_len(expectation: Expectation) -> usize {
-    match expectation {
-        Expectation::Exact(version) => 1 + varint_len(version),
-        Expectation::Any | Expectation::NoStream | Expectation::StreamExists => 1,
-    }
+fn put_stream(buf: &mut BytesMut, kind: u8, expectation: Expectation, stream_id: &str) {
+    buf.put_u8(kind);
+    expectation.put(buf);
+    put_prefixed(buf, stream_id.as_bytes());
 }
 
-fn put_expectation(buf: &mut BytesMut, expectation: Expectation) {
-    match expectation {
-        Expectation::Any => buf.put_u8(EXPECT_ANY),
-        Expectation::NoStream => buf.put_u8(EXPECT_NO_STREAM),
-        Expectation::StreamExists => buf.put_u8(EXPECT_STREAM_EXISTS),
-        Expectation::Exact(version) => {
-            buf.put_u8(EXPECT_EXACT);
-            put_varint(buf, version);
-        }
+fn read_stream(reader: &mut Reader<'_>) -> Result<(Expectation, String), CorruptCommand> {
+    let expectation = Expectation::read(reader)?;
+    let stream_id = reader.text()?;
+    if stream_id.is_empty() {
+        return Err(CorruptCommand::NoStream);
     }
-}
-
-fn read_expectation(reader: &mut Reader<'_>) -> Result<Expectation, CorruptCommand> {
-    match reader.u8()? {
-        EXPECT_ANY => Ok(Expectation::Any),
-        EXPECT_NO_STREAM => Ok(Expectation::NoStream),
-        EXPECT_STREAM_EXISTS => Ok(Expectation::StreamExists),
-        EXPECT_EXACT => Ok(Expectation::Exact(reader.varint()?)),
-        unknown => Err(CorruptCommand::UnknownExpectation(unknown)),
-    }
+    Ok((expectation, stream_id.to_owned()))
 }

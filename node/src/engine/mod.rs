@@ -1,64 +1,89 @@
 //! The state machine: committed groups of commands in, outcomes out, and reads of what is there.
 //!
 //! A pure function of the groups applied: it knows no clock (the proposer stamps time), no randomness, no
-//! `async`, no network and no disk. So every node that applied the same log holds the same state. Apply
-//! changes only the overlay and a small state, and costs microseconds an event.
+//! `async` and no network. So every node that applied the same log holds the same state. Apply changes only
+//! the overlay and a small state; what lies below, frozen overlays and sealed files, it only reads.
 
 #![deny(clippy::disallowed_methods)]
 
 mod append;
+mod apply;
+mod candidates;
 mod command;
+mod condition;
+mod error;
+mod expectation;
+mod files;
 mod group;
+mod head;
+mod layer;
+mod layers;
+mod lifecycle;
+mod notice;
 mod outcome;
 mod overlay;
 mod page;
-mod read;
+mod query;
+mod reader;
+mod refusal;
+mod removals;
+mod sealed_layer;
+mod sealing;
+mod select;
 mod small_state;
 #[cfg(test)]
 mod tests;
 
-use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
-use append::Decision;
-pub use command::{Command, CorruptCommand, Expectation, StreamAppend};
+use parking_lot::RwLock;
+
+pub use command::{Command, CorruptCommand, StreamAppend};
+pub use error::{ApplyError, ReadError};
+pub use expectation::Expectation;
+pub use files::OpenError;
 pub use group::{CorruptGroup, Group, encode_group};
-pub use outcome::{Appended, Outcome, Refusal};
-use overlay::Overlay;
+pub use head::{Head, StreamStatus};
+pub use layer::{EventPlace, Layer, Posting};
+use layers::Layers;
+pub use notice::{NOTICES_STREAM, StreamChange, StreamNotice};
+pub use outcome::{Appended, Outcome, Removed};
+pub use overlay::{IndexEntry, Overlay};
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
+pub use query::{AppendCondition, Query, QueryItem};
+pub use reader::{
+    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState,
+};
+pub use refusal::Refusal;
+pub use removals::{Reclaimable, Removal, Removals};
+pub use sealing::Sealing;
+pub use select::{Select, SelectError};
+pub use small_state::CorruptState;
 use small_state::SmallState;
 
-use crate::event::StoredRecord;
+/// The engine as it is shared: apply writes, reads take bounded pages through a [`StateReader`].
+pub type SharedEngine = Arc<RwLock<Engine>>;
 
 /// The store's state on one node.
 #[derive(Debug, Default)]
 pub struct Engine {
-    overlay: Overlay,
+    /// What was applied since the last seal.
+    active: Overlay,
+    layers: Layers,
+    removals: Arc<Removals>,
     state: SmallState,
+    /// Whether anything was decided that the last seal does not have, be it that something was refused: the log
+    /// behind a seal can go only when there is a newer one.
+    changed: bool,
+    /// Frozen overlays that nobody has taken yet to write them.
+    sealings: VecDeque<Sealing>,
+    /// A group could not be applied in full: the state is not the log's any more.
+    poisoned: bool,
 }
 
 impl Engine {
-    /// Applies one committed group: one outcome per command, in order. The overlay keeps slices of the
-    /// group's bytes. A group that cannot be read in full changes nothing.
-    pub fn apply_group(&mut self, group: &Bytes) -> Result<Vec<Outcome>, CorruptGroup> {
-        let Group { epoch_us, commands } = Group::decode(group)?;
-        let commands = commands
-            .iter()
-            .enumerate()
-            .map(|(index, command)| {
-                Command::decode(command).map_err(|source| CorruptGroup::Command { index, source })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-
-        let position_before = self.state.next_position;
-        self.state.epoch_us = self.state.epoch_us.max(epoch_us);
-        let outcomes = commands.into_iter().map(|command| self.apply(command)).collect();
-        if self.state.next_position > position_before {
-            self.overlay.add_group_bytes(group.len());
-        }
-        Ok(outcomes)
-    }
-
-    /// The position that the next event takes; every position below it is readable.
+    /// The position that the next event takes; every position below it was assigned.
     pub const fn next_position(&self) -> u64 {
         self.state.next_position
     }
@@ -68,19 +93,14 @@ impl Engine {
         self.state.epoch_us
     }
 
-    /// How many events there are, those of the server's own streams left out.
+    /// How many events can be read, those of the server's own streams left out.
     pub const fn events(&self) -> u64 {
         self.state.events
     }
 
-    /// How many streams there are, the server's own left out.
+    /// How many streams exist, the server's own left out.
     pub const fn streams(&self) -> u64 {
         self.state.streams
-    }
-
-    /// Memory that unsealed events and their indexes take, in bytes; an estimate on the high side.
-    pub const fn overlay_bytes(&self) -> u64 {
-        self.overlay.bytes()
     }
 
     /// Whether the store is open to clients.
@@ -88,49 +108,32 @@ impl Engine {
         self.state.activated
     }
 
-    fn apply(&mut self, command: Command) -> Outcome {
-        match command {
-            Command::Append { appends } => match append::decide(self, &appends) {
-                Decision::Assign => Outcome::Appended(self.assign(appends)),
-                Decision::Repeated(appended) => Outcome::Appended(appended),
-                Decision::Refused(refusal) => Outcome::Refused(refusal),
-            },
-            Command::Activate => {
-                self.state.activated = true;
-                Outcome::Activated
-            }
-            Command::AllocateNodeId { volume_id } => self.state.allocate_node_id(&volume_id),
+    /// Memory that unsealed events and their indexes take, in bytes, frozen overlays among them; an estimate on
+    /// the high side.
+    pub fn overlay_bytes(&self) -> u64 {
+        self.active_bytes() + self.layers.frozen_bytes()
+    }
+
+    /// Memory that the overlay takes which a seal would freeze now, in bytes.
+    pub const fn active_bytes(&self) -> u64 {
+        self.active.bytes()
+    }
+
+    /// Every layer, from the lowest positions up.
+    fn ascending(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
+        self.layers.ascending().chain([&self.active as &dyn Layer])
+    }
+
+    /// The stream's head; `None`: its name was never used.
+    fn head(&self, stream_id: &str) -> Result<Option<Head>, ReadError> {
+        match self.active.head_here(stream_id) {
+            Some(head) => Ok(Some(*head)),
+            None => self.layers.head(stream_id),
         }
     }
 
-    /// Gives every event of the append its version and position. Nothing can be refused any more.
-    fn assign(&mut self, appends: Vec<StreamAppend>) -> Appended {
-        let first_position = self.state.next_position;
-        let epoch_us = self.state.epoch_us;
-        let mut last_versions = Vec::with_capacity(appends.len());
-        for StreamAppend { record, .. } in appends {
-            let last_version = self.last_version(record.stream_id());
-            let stored = StoredRecord {
-                first_position: self.state.next_position,
-                first_version: last_version.map_or(0, |last| last + 1),
-                epoch_us,
-                removed: 0,
-                record,
-            };
-            if !stored.record.is_system() {
-                self.state.events += u64::from(stored.record.events_len());
-                self.state.streams += u64::from(last_version.is_none());
-            }
-            self.state.next_position = stored.end_position();
-            last_versions.push(stored.last_version());
-            self.overlay.push(stored);
-        }
-        let last_position = self.state.next_position - 1;
-        Appended { last_versions, first_position, last_position, epoch_us }
-    }
-
-    /// The version of the stream's last event; `None`: it has never had one.
-    fn last_version(&self, stream_id: &str) -> Option<u64> {
-        self.overlay.stream(stream_id).map(|stream| stream.last().last_version())
+    /// The first version of a stream that can be read.
+    fn first_readable(&self, stream_id: &str) -> Result<u64, ReadError> {
+        Ok(self.head(stream_id)?.map_or(0, |head| head.first_version))
     }
 }

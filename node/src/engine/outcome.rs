@@ -1,20 +1,27 @@
 //! What apply decides for a command. The same on every node.
 
-use uuid::Uuid;
-
-use super::command::Expectation;
+use super::refusal::Refusal;
 
 /// What the engine decided for one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The events of the append are in the store, since now or since its first try.
     Appended(Appended),
+    /// The stream is deleted, since now or before.
+    Deleted(Removed),
+    /// The stream is tombstoned, since now or before.
+    Tombstoned(Removed),
+    /// The stream begins where it was asked to, or later already.
+    Truncated(Removed),
     /// Nothing was changed.
     Refused(Refusal),
     /// The store is open to clients.
     Activated,
     /// The volume's node id.
     NodeIdAllocated(u64),
+    /// Everything below the position is in this seal, counted from 1, once it is written: the one that the command's
+    /// group ends with, or the last one if nothing was decided since.
+    Sealed { seal: u64, position: u64 },
 }
 
 /// Where the events of an append stand.
@@ -28,27 +35,14 @@ pub struct Appended {
     pub epoch_us: u64,
 }
 
-/// Why a command changed nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// `actual` is the last version, −1 for a stream that never had an event.
-    #[error("stream {stream_id:?} was expected at {expected} but is at {actual}")]
-    WrongExpectedVersion { stream_id: String, expected: Expectation, actual: i64 },
-    /// The id is in the store with other content, in another stream, or in another order; or the store has
-    /// only some ids of the append; or the append names the id twice.
-    #[error("event id {event_id} is already in use")]
-    EventIdReused { event_id: Uuid },
-    /// An append names each stream once.
-    #[error("stream {stream_id:?} is named twice in one append")]
-    StreamNamedTwice { stream_id: String },
-    /// Node ids are given out to volumes with a name of 1 to 256 bytes.
-    #[error("a volume id of {bytes} bytes cannot be given a node id")]
-    InvalidVolumeId { bytes: usize },
-}
-
-impl Refusal {
-    /// Never: the same command is refused again until the caller has looked at the store.
-    pub const fn retryable(&self) -> bool {
-        false
-    }
+/// What is left of a stream after a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removed {
+    /// The first version that can be read; one past the last when none can.
+    pub first_version: u64,
+    /// The version of the last event that the stream had; `None`: it never had one.
+    pub last_version: Option<u64>,
+    /// The position of the notice of the removal. When there was nothing to remove: of the stream's last notice,
+    /// or of its last event if there is no notice.
+    pub position: u64,
 }

@@ -1,77 +1,128 @@
 //! The overlay: what was applied since the last seal, in memory. Records stay the bytes that arrived; over
-//! them lie indexes from streams, event ids and positions. Knows nothing of commands and decides nothing.
+//! them lie the same indexes that a sealed run has. Knows nothing of commands and decides nothing.
 //!
-//! Hash maps here are only looked up, never iterated, so that their random order cannot reach a result.
+//! Hash maps here are looked up, and sorted before anything is made of their contents, so that their random
+//! order cannot reach a result.
+
+mod index;
+mod layer;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::event::{EventSpan, StoredRecord};
+pub use self::index::IndexEntry;
+use super::head::Head;
+use crate::event::{EventView, StoredRecord, is_system_stream};
 
-/// Memory per event, stream and record besides the group's own bytes: entries of the indexes, and the room
-/// that hash maps keep free. An estimate for back-pressure, on the high side.
-const EVENT_INDEX_BYTES: u64 = 64;
-const RECORD_INDEX_BYTES: u64 = 96;
-const STREAM_INDEX_BYTES: u64 = 256;
+/// Memory per event, record, stream, index key and index entry besides the group's own bytes. Hash maps and
+/// vectors may just have doubled, and every allocation has a few bytes of its own: an estimate for
+/// back-pressure, on the high side.
+const EVENT_INDEX_BYTES: u64 = 56;
+const RECORD_INDEX_BYTES: u64 = 168;
+const STREAM_INDEX_BYTES: u64 = 352;
+const KEY_INDEX_BYTES: u64 = 104;
+const ENTRY_INDEX_BYTES: u64 = 8;
 
-/// Records of a range of positions, without holes.
+/// Records of a range of positions, without holes, and the indexes over them.
 #[derive(Debug, Default)]
-pub(super) struct Overlay {
-    /// In the order of positions.
+pub struct Overlay {
+    /// The position of the first record, or of the next one while there is none.
+    start: u64,
+    /// In the order of positions. Indexes hold places in here.
     records: Vec<StoredRecord>,
     streams: HashMap<Arc<str>, StreamIndex>,
     /// The keys of `streams` in the order of their bytes.
     names: BTreeSet<Arc<str>>,
-    ids: HashMap<[u8; 16], EventPlace>,
+    ids: HashMap<[u8; 16], IdPlace>,
+    types: Postings,
+    tags: Postings,
+    causations: Postings,
+    correlations: Postings,
+    created: Vec<u32>,
     bytes: u64,
 }
 
-/// Where an event with a known id stands.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EventPlace {
-    record: u32,
-    /// Which event of the record, from 0.
-    pub index: u32,
-    pub span: EventSpan,
-}
-
-/// The records of one stream, in the order of versions: places in `Overlay::records`. Never empty.
+/// A stream that was changed in this overlay.
 #[derive(Debug)]
 struct StreamIndex {
+    head: Head,
+    /// The records of the stream, in the order of versions. Empty if only its head was changed.
     records: Vec<u32>,
-    events: u64,
+}
+
+/// Where the event with an id stands: the record's place, and the event's number in it.
+#[derive(Debug, Clone, Copy)]
+struct IdPlace {
+    record: u32,
+    index: u32,
+}
+
+type Postings = HashMap<Box<str>, Places>;
+
+/// Places of records, ascending. Most ids of correlations and causations have one only.
+#[derive(Debug)]
+enum Places {
+    One([u32; 1]),
+    Many(Vec<u32>),
+}
+
+impl Places {
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(place) => place,
+            Self::Many(places) => places,
+        }
+    }
+
+    fn push(&mut self, place: u32) {
+        match self {
+            Self::One([first]) => *self = Self::Many(vec![*first, place]),
+            Self::Many(places) => places.push(place),
+        }
+    }
 }
 
 impl Overlay {
-    /// Takes in a record whose ids are all new and whose position and version continue without a gap.
-    pub fn push(&mut self, stored: StoredRecord) {
-        debug_assert!(
-            self.records.last().is_none_or(|last| last.end_position() == stored.first_position),
-            "positions have no gap"
-        );
+    /// An empty overlay whose first record will take this position.
+    pub(super) fn starting_at(position: u64) -> Self {
+        Self { start: position, ..Self::default() }
+    }
+
+    /// Takes in a record whose ids are all new and whose position and version continue without a gap, with the
+    /// head that its stream has now. `creates`: the stream is new, or was deleted.
+    pub(super) fn push(&mut self, stored: StoredRecord, head: Head, creates: bool) {
+        debug_assert_eq!(self.end(), stored.first_position, "positions have no gap");
         let place =
             u32::try_from(self.records.len()).expect("memory holds fewer than 2^32 records");
-        let record = &stored.record;
-        self.bytes += RECORD_INDEX_BYTES + EVENT_INDEX_BYTES * u64::from(record.events_len());
-        for (index, span) in (0..).zip(record.spans()) {
-            self.ids.insert(record.event_id(span), EventPlace { record: place, index, span });
+        self.bytes += RECORD_INDEX_BYTES;
+        for (index, event) in (0..).zip(stored.record.events()) {
+            self.index_event(place, index, &event);
         }
-        let events = u64::from(record.events_len());
-        if let Some(stream) = self.streams.get_mut(record.stream_id()) {
+        self.set_head(stored.record.stream_id(), head);
+        if let Some(stream) = self.streams.get_mut(stored.record.stream_id()) {
             stream.records.push(place);
-            stream.events += events;
-        } else {
-            let name: Arc<str> = record.stream_id().into();
-            self.bytes += STREAM_INDEX_BYTES + name.len() as u64;
-            self.names.insert(Arc::clone(&name));
-            self.streams.insert(name, StreamIndex { records: vec![place], events });
+        }
+        if creates {
+            self.created.push(place);
         }
         self.records.push(stored);
     }
 
+    /// Notes what is known of a stream now.
+    pub(super) fn set_head(&mut self, stream_id: &str, head: Head) {
+        if let Some(stream) = self.streams.get_mut(stream_id) {
+            stream.head = head;
+            return;
+        }
+        let name: Arc<str> = stream_id.into();
+        self.bytes += STREAM_INDEX_BYTES + name.len() as u64;
+        self.names.insert(Arc::clone(&name));
+        self.streams.insert(name, StreamIndex { head, records: Vec::new() });
+    }
+
     /// Counts bytes that records of the overlay keep in memory: a record holds its whole group.
-    pub fn add_group_bytes(&mut self, bytes: usize) {
+    pub(super) const fn add_record_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
@@ -80,77 +131,65 @@ impl Overlay {
         self.bytes
     }
 
-    /// The place of the event with this id.
-    pub fn event(&self, event_id: &[u8; 16]) -> Option<(&StoredRecord, EventPlace)> {
-        let place = *self.ids.get(event_id)?;
-        Some((&self.records[place.record as usize], place))
+    /// The records, in the order of positions.
+    pub fn records(&self) -> &[StoredRecord] {
+        &self.records
     }
 
-    /// Whether the event is here; cheaper than finding it.
-    pub fn has_event(&self, event_id: &[u8; 16]) -> bool {
-        self.ids.contains_key(event_id)
+    /// The position of the first record, or of the next one while there is none.
+    pub(super) const fn start(&self) -> u64 {
+        self.start
     }
 
-    /// Records in the order of positions, from the one that holds `position`.
-    pub fn records_from(&self, position: u64) -> &[StoredRecord] {
-        let start = self.records.partition_point(|stored| stored.end_position() <= position);
-        &self.records[start..]
+    /// The position behind the last record.
+    pub(super) fn end(&self) -> u64 {
+        self.records.last().map_or(self.start, StoredRecord::end_position)
     }
 
-    /// Records in the order of positions, up to the one that holds `position`.
-    pub fn records_to(&self, position: u64) -> &[StoredRecord] {
-        let end = self.records.partition_point(|stored| stored.first_position <= position);
-        &self.records[..end]
+    /// The head of a stream that was changed here.
+    pub(super) fn head_here(&self, stream_id: &str) -> Option<&Head> {
+        self.streams.get(stream_id).map(|stream| &stream.head)
     }
 
-    /// The records of a stream; `None` when it has none here.
-    pub fn stream(&self, stream_id: &str) -> Option<StreamRecords<'_>> {
-        let index = self.streams.get(stream_id)?;
-        Some(StreamRecords { records: &self.records, index })
+    /// Heads of streams that were changed here, in the order of their names' bytes, from `name` on.
+    pub(super) fn heads_from(
+        &self,
+        name: &str,
+        include_system: bool,
+        heads_max: usize,
+    ) -> Vec<(String, Head)> {
+        let names = self.names.range::<str, _>((Bound::Included(name), Bound::Unbounded));
+        let own = |name: &&Arc<str>| include_system || !is_system_stream(name);
+        let heads = names.filter(own).filter_map(|name| Some((name, self.head_here(name)?)));
+        heads.take(heads_max).map(|(name, head)| (name.to_string(), *head)).collect()
     }
 
-    /// Names of streams in the order of their bytes, from a bound on.
-    pub fn names_from(&self, start: Bound<&str>) -> impl Iterator<Item = &str> {
-        self.names.range::<str, _>((start, Bound::Unbounded)).map(AsRef::as_ref)
+    fn index_event(&mut self, place: u32, index: u32, event: &EventView<'_>) {
+        self.bytes += EVENT_INDEX_BYTES;
+        self.ids.insert(event.event_id.into_bytes(), IdPlace { record: place, index });
+        let bytes = &mut self.bytes;
+        add(&mut self.types, event.event_type, place, bytes);
+        for tag in event.tags.iter() {
+            add(&mut self.tags, tag, place, bytes);
+        }
+        if let Some(id) = event.causation_id {
+            add(&mut self.causations, id, place, bytes);
+        }
+        if let Some(id) = event.correlation_id {
+            add(&mut self.correlations, id, place, bytes);
+        }
     }
 }
 
-/// The records of one stream in the overlay, at least one, in the order of versions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StreamRecords<'a> {
-    records: &'a [StoredRecord],
-    index: &'a StreamIndex,
-}
-
-impl<'a> StreamRecords<'a> {
-    /// How many events there are.
-    pub const fn events(&self) -> u64 {
-        self.index.events
+/// Notes that the record at `place` has the key; once, however many of its events do.
+fn add(postings: &mut Postings, key: &str, place: u32, bytes: &mut u64) {
+    if let Some(places) = postings.get_mut(key) {
+        if places.as_slice().last() != Some(&place) {
+            places.push(place);
+            *bytes += ENTRY_INDEX_BYTES;
+        }
+        return;
     }
-
-    pub fn first(&self) -> &'a StoredRecord {
-        self.at(*self.index.records.first().expect("a stream has at least one record"))
-    }
-
-    pub fn last(&self) -> &'a StoredRecord {
-        self.at(*self.index.records.last().expect("a stream has at least one record"))
-    }
-
-    /// Records from the one that holds `version`.
-    pub fn from(self, version: u64) -> impl DoubleEndedIterator<Item = &'a StoredRecord> {
-        let places = &self.index.records;
-        let start = places.partition_point(|&place| self.at(place).last_version() < version);
-        places[start..].iter().map(move |&place| self.at(place))
-    }
-
-    /// Records up to the one that holds `version`.
-    pub fn to(self, version: u64) -> impl DoubleEndedIterator<Item = &'a StoredRecord> {
-        let places = &self.index.records;
-        let end = places.partition_point(|&place| self.at(place).first_version <= version);
-        places[..end].iter().map(move |&place| self.at(place))
-    }
-
-    fn at(&self, place: u32) -> &'a StoredRecord {
-        &self.records[place as usize]
-    }
+    postings.insert(key.into(), Places::One([place]));
+    *bytes += KEY_INDEX_BYTES + key.len() as u64;
 }

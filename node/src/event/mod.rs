@@ -32,3 +32,10 @@ pub const SYSTEM_PREFIX: char = '$';
 pub fn is_system_stream(stream_id: &str) -> bool {
     stream_id.starts_with(SYSTEM_PREFIX)
 }
+
+/// Whether a content type says JSON: `application/json` and every type built on JSON, whatever its parameters.
+/// None says it too.
+pub fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.is_empty() || essence == DEFAULT_CONTENT_TYPE || essence.ends_with("+json")
+}

@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::codec::{Malformed, Reader};
+use super::codec::{Malformed, Reader, put_prefixed, put_varint};
 use super::view::EVENT_ID_BYTES;
 use super::{EventView, SYSTEM_PREFIX};
 
@@ -142,6 +142,19 @@ impl RecordView {
     /// The bytes of an event; equal bytes are equal events.
     pub fn event_bytes(&self, span: EventSpan) -> &[u8] {
         &self.bytes[span.start as usize..span.end as usize]
+    }
+
+    /// The record without its first events, in bytes of its own; `None` when none would be left.
+    pub fn without_leading(&self, events: u32) -> Option<Self> {
+        let left = self.events.checked_sub(events).filter(|left| *left > 0)?;
+        let mut buf = Vec::with_capacity(self.bytes.len());
+        buf.push(RECORD_FORMAT_VERSION);
+        put_prefixed(&mut buf, self.stream_bytes());
+        put_varint(&mut buf, u64::from(left));
+        for span in self.spans().skip(events as usize) {
+            put_prefixed(&mut buf, self.event_bytes(span));
+        }
+        Some(Self::new(buf.into()).expect("events that `new` checked make a record"))
     }
 
     /// The id of an event, without parsing the rest.

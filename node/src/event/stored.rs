@@ -1,6 +1,6 @@
 //! A record in its place: what apply assigned to it, and what may have been removed of it since.
 
-use super::RecordView;
+use super::{EventSpan, RecordView};
 
 /// A record, and what apply assigned to it. The same in memory and in sealed files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,5 +31,17 @@ impl StoredRecord {
     /// The version of the last event.
     pub fn last_version(&self) -> u64 {
         self.first_version + self.events_len() - 1
+    }
+
+    /// Whether the version is one of the record's, removed or not.
+    pub fn has_version(&self, version: u64) -> bool {
+        (self.first_version..=self.last_version()).contains(&version)
+    }
+
+    /// Where the event with this number (removed ones counted, from 0) lies; `None`: it is not there any more,
+    /// or never was.
+    pub fn span(&self, index: u32) -> Option<EventSpan> {
+        let left = index.checked_sub(self.removed)?;
+        self.record.spans().nth(left as usize)
     }
 }

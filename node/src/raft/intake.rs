@@ -4,7 +4,7 @@
 //! looked at before: the leader stops admitting appends while it and its followers can still finish what is under
 //! way, and a follower with too little room refuses entries while it still votes and answers heartbeats.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -55,6 +55,9 @@ impl Full {
     }
 }
 
+/// Room that nobody has looked at yet: as much as there can be.
+const UNKNOWN: u64 = u64::MAX;
+
 /// A member's view of the room there is. Shared by the proposer, the peer service and the network.
 #[derive(Debug)]
 pub struct Intake {
@@ -67,7 +70,7 @@ pub struct Intake {
 impl Intake {
     /// Assumes room until told otherwise.
     pub fn new(engine: SharedEngine, options: Options) -> Arc<Self> {
-        let disk_available = AtomicU64::new(u64::MAX);
+        let disk_available = AtomicU64::new(UNKNOWN);
         Arc::new(Self { engine, options, disk_available, full_peers: Mutex::default() })
     }
 
@@ -76,9 +79,9 @@ impl Intake {
         self.disk_available.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that the disk had left when it was last looked at.
-    pub fn disk_available(&self) -> u64 {
-        self.disk_available.load(Ordering::Relaxed)
+    /// Bytes that the disk had left when it was last looked at; `None`: it could not be looked at yet.
+    pub fn disk_available(&self) -> Option<u64> {
+        Some(self.disk_available.load(Ordering::Relaxed)).filter(|&bytes| bytes != UNKNOWN)
     }
 
     /// What a follower said last of its room.
@@ -117,16 +120,10 @@ impl Intake {
         if unsealed_bytes > maximum {
             return Err(Full::Memory { unsealed_bytes, maximum });
         }
-        let available = self.disk_available();
+        let available = self.disk_available.load(Ordering::Relaxed);
         if available < reserve {
             return Err(Full::Disk { available, reserve });
         }
         Ok(())
-    }
-
-    /// Bytes by part, for `Status`.
-    pub fn bytes(&self) -> BTreeMap<&'static str, u64> {
-        let available = self.disk_available();
-        BTreeMap::from_iter((available != u64::MAX).then_some(("disk_available", available)))
     }
 }

@@ -8,22 +8,31 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::metrics::{RaftMetrics, WaitError};
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::RaftCore;
+use super::checkpointer;
+use super::compactor::Compactor;
+use super::damage::Damage;
+use super::fetcher::Fetcher;
+use super::installer::Installer;
 use super::intake::{self, Intake};
-use super::network::{Connections, PeerNetwork};
+use super::network::{Connections, PeerNetwork, Sealed};
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
+use super::repairer::{RepairError, Repairer};
+use super::sealer::Sealer;
+use super::sends::SnapshotSends;
+use super::snapshot;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
 use super::types::{PeerNode, TypeConfig};
-use crate::engine::Engine;
+use crate::engine::{self, StateReader};
 use crate::environment::Environment;
 use crate::limits;
 use crate::log::files::Disk;
 use crate::log::{self, LogStore};
 use crate::offload::Offload;
-use crate::storage::Identity;
+use crate::storage::{Identity, Store};
 
 /// What a member is built from.
 #[derive(Debug, Clone)]
@@ -31,6 +40,14 @@ pub struct Options {
     /// Where the log is; its room is watched.
     pub disk: Arc<dyn Disk>,
     pub log: log::Options,
+    /// How much log stays behind a checkpoint, in bytes.
+    pub retain_bytes: u64,
+    /// `host:port` under which peers reach this member.
+    pub peer_address: String,
+    pub checkpointer: checkpointer::Options,
+    pub fetch_bytes_per_second_max: u64,
+    /// The longest time that removed events stay in sealed files.
+    pub reclaim_after: Duration,
     pub election_timeout_min: Duration,
     pub election_timeout_max: Duration,
     pub heartbeat_interval: Duration,
@@ -46,6 +63,12 @@ pub enum StartError {
     Log(#[from] log::OpenError),
     #[error("the raft settings contradict each other: {0}")]
     Config(#[from] openraft::ConfigError),
+    #[error("the sealed state cannot be read: {0}")]
+    Sealed(#[from] engine::OpenError),
+    #[error(transparent)]
+    Repair(#[from] RepairError),
+    #[error("the checkpoint cannot be read: {0}")]
+    Checkpoint(std::io::Error),
     #[error("raft cannot start: {0}")]
     Raft(#[from] openraft::errors::Fatal<TypeConfig>),
 }
@@ -63,11 +86,16 @@ pub struct Member {
     identity: Identity,
     raft: RaftCore,
     engine: SharedEngine,
+    store: Store,
     log: LogStore,
     intake: Arc<Intake>,
     proposer: Proposer,
     reads: ReadIndexes,
+    installer: Arc<Installer>,
     applied: watch::Receiver<Applied>,
+    checkpoints: watch::Receiver<u64>,
+    damage: Damage,
+    failed: watch::Receiver<Option<String>>,
     connections: Connections,
     offload: Offload,
     election_timeout_max: Duration,
@@ -75,22 +103,55 @@ pub struct Member {
 }
 
 impl Member {
-    /// Starts Raft on the current runtime, over an opened log.
+    /// Starts Raft on the current runtime, over an opened log and the sealed state.
     pub async fn start(
         identity: Identity,
         log: LogStore,
+        store: Store,
         options: &Options,
     ) -> Result<Self, StartError> {
         let tail_at_start = log.last_log_id().map(|log_id| log_id.index());
         let config = raft_config(&identity, options).validate()?;
-        let engine: SharedEngine = Arc::new(RwLock::new(Engine::default()));
         let environment = &options.environment;
-        let (state_machine, applied) = StateMachine::new(Arc::clone(&engine));
+        let offload = environment.offload.clone();
+        let connections = Connections::new(Arc::clone(&environment.dial));
+        let fetcher = Fetcher {
+            store: store.clone(),
+            offload: offload.clone(),
+            connections: connections.clone(),
+            bytes_per_second_max: options.fetch_bytes_per_second_max,
+        };
+        let damage = Damage::new(store.clone());
+        let repairer = Repairer {
+            identity: identity.clone(),
+            fetcher: fetcher.clone(),
+            damage: damage.clone(),
+        };
+        repairer.before_start(&log).await?;
+        let opening = store.clone();
+        let engine = offload.run(move || snapshot::engine(&opening)).await?;
+        let engine: SharedEngine = Arc::new(RwLock::new(engine));
+        let (frozen, to_seal) = mpsc::unbounded_channel();
+        let checkpoints = watch::Sender::new(store.checkpoint().map_or(0, |last| last.seal));
+        let (state_machine, applied) = StateMachine::new(
+            Arc::clone(&engine),
+            store.clone(),
+            offload.clone(),
+            checkpoints.clone(),
+            frozen,
+        )
+        .map_err(StartError::Checkpoint)?;
         let intake = Intake::new(Arc::clone(&engine), options.intake);
+        let sends = SnapshotSends::default();
         let network = PeerNetwork::new(
             identity.clone(),
             Connections::new(Arc::clone(&environment.dial)),
             Arc::clone(&intake),
+            Arc::new(Sealed {
+                store: store.clone(),
+                sends: sends.clone(),
+                own_address: options.peer_address.clone(),
+            }),
             options.election_timeout_max,
         );
         let raft =
@@ -102,25 +163,71 @@ impl Member {
             options.proposer.clone(),
             Arc::clone(&environment.clock),
         );
-        let offload = environment.offload.clone();
-        tokio::spawn(watch_disk(Arc::clone(&options.disk), offload, Arc::clone(&intake)));
-        let reads = ReadIndexes::start(raft.clone());
-        tokio::spawn(release_applied(log.clone(), applied.clone()));
-        Ok(Self {
+        let (fail, failed) = watch::channel(None);
+        let member = Self {
+            reads: ReadIndexes::start(raft.clone()),
+            installer: Installer::new(raft.clone(), fetcher),
             identity,
             raft,
             engine,
+            store,
             log,
             intake,
             proposer,
-            reads,
             applied,
+            checkpoints: checkpoints.subscribe(),
+            damage,
+            failed,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
-            connections: Connections::new(Arc::clone(&environment.dial)),
-            offload: environment.offload.clone(),
+            connections,
+            offload,
             election_timeout_max: options.election_timeout_max,
             tail_at_start,
-        })
+        };
+        let sealer = Sealer {
+            store: member.store.clone(),
+            engine: Arc::clone(&member.engine),
+            log: member.log.clone(),
+            sends,
+            offload: member.offload.clone(),
+            retain_bytes: options.retain_bytes,
+            checkpoints,
+            failed: fail.clone(),
+        };
+        tokio::spawn(sealer.run(member.raft.clone(), to_seal));
+        member.start_upkeep(options, repairer, fail);
+        Ok(member)
+    }
+
+    /// Starts what keeps a member well beside Raft. Each task ends with the member, or says why the node has to stop.
+    fn start_upkeep(
+        &self,
+        options: &Options,
+        repairer: Repairer,
+        failed: watch::Sender<Option<String>>,
+    ) {
+        let disk = Arc::clone(&options.disk);
+        tokio::spawn(watch_disk(disk, self.offload.clone(), Arc::clone(&self.intake)));
+        tokio::spawn(release_applied(self.log.clone(), self.applied.clone()));
+        tokio::spawn(checkpointer::run(
+            self.raft.clone(),
+            Arc::clone(&self.engine),
+            self.proposer.clone(),
+            self.applied.clone(),
+            options.checkpointer,
+        ));
+        let compactor = Compactor {
+            store: self.store.clone(),
+            engine: Arc::clone(&self.engine),
+            intake: Arc::clone(&self.intake),
+            damage: self.damage.clone(),
+            offload: self.offload.clone(),
+            checkpoints: self.checkpoints.clone(),
+            reclaim_after: options.reclaim_after,
+            failed,
+        };
+        tokio::spawn(compactor.run());
+        tokio::spawn(repairer.run(self.raft.clone(), Arc::clone(&self.engine)));
     }
 
     /// Makes this node the only voter of a new store; the same again changes nothing.
@@ -163,8 +270,37 @@ impl Member {
         &self.raft
     }
 
+    pub fn reader(&self) -> StateReader {
+        StateReader::new(Arc::clone(&self.engine))
+    }
+
     pub const fn engine(&self) -> &SharedEngine {
         &self.engine
+    }
+
+    /// The sealed state.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Who takes in checkpoints that a leader offers.
+    pub const fn installer(&self) -> &Arc<Installer> {
+        &self.installer
+    }
+
+    /// Tells of each new checkpoint: the number of its seal.
+    pub fn checkpoints(&self) -> watch::Receiver<u64> {
+        self.checkpoints.clone()
+    }
+
+    /// Where damage is noted that somebody meets.
+    pub const fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// Tells when this node has to stop, and why.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
     }
 
     pub const fn log(&self) -> &LogStore {

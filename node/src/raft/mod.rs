@@ -2,13 +2,22 @@
 //!
 //! Knows the engine only as something to apply groups to, and nothing of the services in front of it.
 
+pub mod checkpointer;
+pub mod compactor;
+pub mod damage;
+pub mod fetcher;
+pub mod installer;
 pub mod intake;
 pub mod member;
 pub mod membership;
 pub mod network;
 pub mod proposer;
 pub mod reads;
+pub mod repairer;
 pub mod runtime;
+pub mod sealer;
+pub mod sends;
+pub mod snapshot;
 pub mod state_machine;
 pub mod types;
 pub mod wire;

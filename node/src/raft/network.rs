@@ -29,11 +29,13 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::intake::Intake;
+use super::sends::SnapshotSends;
+use super::snapshot::SnapshotData;
 use super::types::{PeerNode, TypeConfig, Vote};
 use super::wire::{self, StreamAppendResult};
 use crate::environment::Dial;
 use crate::limits;
-use crate::storage::Identity;
+use crate::storage::{Identity, Store};
 
 /// Opens connections to peers by address and closes those that failed.
 #[derive(Debug, Clone)]
@@ -78,7 +80,8 @@ impl Connections {
     }
 }
 
-fn client(channel: Channel) -> PeerClient<Channel> {
+/// A client of the peer service over a connection.
+pub fn client(channel: Channel) -> PeerClient<Channel> {
     PeerClient::new(channel)
         .max_decoding_message_size(limits::PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(limits::PEER_MESSAGE_BYTES_MAX)
@@ -90,7 +93,17 @@ pub struct PeerNetwork {
     identity: Identity,
     connections: Connections,
     intake: Arc<Intake>,
+    sealed: Arc<Sealed>,
     election_timeout: Duration,
+}
+
+/// What checkpoints are offered from.
+#[derive(Debug)]
+pub struct Sealed {
+    pub store: Store,
+    pub sends: SnapshotSends,
+    /// Where peers reach this member, `host:port`.
+    pub own_address: String,
 }
 
 impl PeerNetwork {
@@ -98,22 +111,19 @@ impl PeerNetwork {
         identity: Identity,
         connections: Connections,
         intake: Arc<Intake>,
+        sealed: Arc<Sealed>,
         election_timeout: Duration,
     ) -> Self {
-        Self { identity, connections, intake, election_timeout }
+        Self { identity, connections, intake, sealed, election_timeout }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> PeerLink {
         PeerLink {
-            envelope: v1::Envelope {
-                cluster_id: self.identity.cluster_id.clone(),
-                epoch: self.identity.epoch,
-                from_node_id: self.identity.node_id,
-                to_node_id: target,
-            },
+            envelope: wire::envelope(&self.identity, target),
             address: node.peer_address.clone(),
             connections: self.connections.clone(),
             intake: Arc::clone(&self.intake),
+            sealed: Arc::clone(&self.sealed),
             lane,
             answer_timeout: self.election_timeout,
         }
@@ -147,6 +157,7 @@ pub struct PeerLink {
     connections: Connections,
     /// Where the peer's answers about its room go.
     intake: Arc<Intake>,
+    sealed: Arc<Sealed>,
     lane: Lane,
     answer_timeout: Duration,
 }
@@ -368,20 +379,57 @@ impl NetTransferLeader<TypeConfig> for PeerLink {
 }
 
 impl NetSnapshot<TypeConfig> for PeerLink {
-    type SnapshotData = ();
+    type SnapshotData = SnapshotData;
 
-    /// Logs are not purged yet, so no peer can need a snapshot; a request for one is a fault of the network
-    /// layer and never of storage, which would end the leader.
+    /// Offers the checkpoint, and waits while the peer fetches what it lacks. A fault here is one of the network and
+    /// never of storage, which would end the leader.
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: SnapshotOf<TypeConfig, ()>,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: SnapshotOf<TypeConfig, SnapshotData>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Network(NetworkError::from_string(
-            "snapshots are not sent while logs are kept whole",
-        )))
+        let checkpoint = snapshot.snapshot;
+        // The files, and the log behind them, stay until the peer has both.
+        let _pin = self.sealed.store.pin();
+        let _sending = self.sealed.sends.begin(checkpoint.applied.index);
+        let offer = v1::InstallSnapshotRequest {
+            envelope: Some(self.envelope.clone()),
+            vote: Some(wire::vote_to_wire(&vote)),
+            checkpoint: checkpoint.encode(),
+            sender_address: self.sealed.own_address.clone(),
+        };
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            answer = self.offer(offer) => match answer {
+                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Err(status) => Err(StreamingError::from(unreachable(status))),
+            },
+        }
+    }
+}
+
+impl PeerLink {
+    /// The vote that the peer knows once it has installed the checkpoint.
+    async fn offer(&self, offer: v1::InstallSnapshotRequest) -> Result<Vote, Status> {
+        use v1::install_snapshot_response::Progress;
+        let stalled = |_elapsed| Status::deadline_exceeded("the peer takes nothing in any more");
+        let mut client = client(self.connections.open(&self.address)?);
+        let opening = client.install_snapshot(offer);
+        let mut answers = tokio::time::timeout(limits::FETCH_STALL_MAX, opening)
+            .await
+            .map_err(stalled)??
+            .into_inner();
+        loop {
+            let next = tokio::time::timeout(limits::INSTALL_STALL_MAX, answers.message());
+            let Some(answer) = next.await.map_err(stalled)?? else {
+                return Err(Status::unavailable("the peer closed the stream"));
+            };
+            if let Some(Progress::Installed(vote)) = answer.progress {
+                return wire::vote_from_wire(Some(vote));
+            }
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The state machine as openraft drives it: hands committed groups to the engine and tells who waits how far
-//! it has come. Decides nothing itself.
+//! The state machine as openraft drives it: hands committed groups to the engine, hands what the engine froze to the
+//! sealer, and tells who waits how far it has come. Decides nothing itself.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,14 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use super::types::{GroupOutcome, LogId, StoredMembership, TypeConfig};
+use super::sealer::Frozen;
+use super::snapshot::{self, SnapshotData, decode_membership, log_id, log_position};
+use super::types::{Group, GroupOutcome, LogId, StoredMembership, TypeConfig};
 use crate::engine::Engine;
+use crate::offload::Offload;
+use crate::storage::Store;
 
 /// The engine as readers share it: apply writes, reads take bounded pages.
 pub type SharedEngine = Arc<RwLock<Engine>>;
@@ -31,23 +35,71 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct StateMachine {
     engine: SharedEngine,
+    store: Store,
+    offload: Offload,
     last_applied: Option<LogId>,
     membership: StoredMembership,
     progress: watch::Sender<Applied>,
+    /// The number of the last seal whose files are part of the state.
+    checkpoints: watch::Sender<u64>,
+    /// To the sealer, in the order of the log. Unbounded, since apply must not wait; what may be in it is bounded
+    /// by the intake, which counts frozen overlays as memory in use.
+    frozen: mpsc::UnboundedSender<Frozen>,
 }
 
 impl StateMachine {
-    /// An empty state machine; the log is replayed into it.
-    pub fn new(engine: SharedEngine) -> (Self, watch::Receiver<Applied>) {
-        let (progress, watched) = watch::channel(Applied::default());
-        let membership = StoredMembership::default();
-        (Self { engine, last_applied: None, membership, progress }, watched)
+    /// As the checkpoint left it; the log behind it is replayed into it.
+    pub fn new(
+        engine: SharedEngine,
+        store: Store,
+        offload: Offload,
+        checkpoints: watch::Sender<u64>,
+        frozen: mpsc::UnboundedSender<Frozen>,
+    ) -> io::Result<(Self, watch::Receiver<Applied>)> {
+        let (last_applied, membership) = match store.checkpoint() {
+            None => (None, StoredMembership::default()),
+            Some(checkpoint) => {
+                (Some(log_id(checkpoint.applied)), decode_membership(&checkpoint.membership)?)
+            }
+        };
+        let next_position = engine.read().next_position();
+        let next_index = last_applied.map_or(0, |last| last.index() + 1);
+        let (progress, watched) = watch::channel(Applied { next_index, next_position });
+        Ok((
+            Self {
+                engine,
+                store,
+                offload,
+                last_applied,
+                membership,
+                progress,
+                checkpoints,
+                frozen,
+            },
+            watched,
+        ))
+    }
+
+    fn apply_group(&self, log_id: LogId, group: &Group) -> io::Result<(GroupOutcome, u64)> {
+        let mut engine = self.engine.write();
+        let outcomes = engine.apply_group(&group.0, log_position(&log_id)).map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the group at log index {} cannot be applied: {error}", log_id.index()),
+            )
+        })?;
+        if let Some(sealing) = engine.take_sealing() {
+            let membership = self.membership.clone();
+            // The sealer is gone only when the node is.
+            let _ = self.frozen.send(Frozen { sealing, membership });
+        }
+        Ok((GroupOutcome(outcomes), engine.next_position()))
     }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = ();
-    type SnapshotBuilder = NoSnapshots;
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Checkpoints;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         Ok((self.last_applied, self.membership.clone()))
@@ -67,17 +119,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     (GroupOutcome::default(), None)
                 }
                 EntryPayload::Normal(group) => {
-                    let mut engine = self.engine.write();
-                    let outcomes = engine.apply_group(&group.0).map_err(|error| {
-                        io::Error::new(
-                            io::ErrorKind::InvalidData,
-                            format!(
-                                "the group at log index {} is damaged: {error}",
-                                log_id.index()
-                            ),
-                        )
-                    })?;
-                    (GroupOutcome(outcomes), Some(engine.next_position()))
+                    let (outcome, next_position) = self.apply_group(log_id, &group)?;
+                    (outcome, Some(next_position))
                 }
             };
             self.last_applied = Some(log_id);
@@ -93,39 +136,57 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<NoSnapshots> {
-        None
+    /// A checkpoint is never made on demand: what is asked for here is the newest one.
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Checkpoints> {
+        self.store.checkpoint().map(|checkpoint| Checkpoints(Some(checkpoint)))
     }
 
-    async fn get_snapshot_builder(&mut self) -> NoSnapshots {
-        NoSnapshots
+    async fn get_snapshot_builder(&mut self) -> Checkpoints {
+        Checkpoints(self.store.checkpoint())
     }
 
+    /// The files are here or staged already: a rename and a transaction.
     async fn install_snapshot(
         &mut self,
-        _meta: &SnapshotMetaOf<TypeConfig>,
-        _snapshot: (),
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotData,
     ) -> io::Result<()> {
-        Err(no_snapshots())
+        let store = self.store.clone();
+        let installed =
+            self.offload.run(move || store.install(&snapshot)).await.map_err(io::Error::other)?;
+        let next_position = {
+            let mut engine = self.engine.write();
+            *engine = snapshot::engine(&self.store).map_err(io::Error::other)?;
+            engine.next_position()
+        };
+        self.checkpoints.send_replace(installed.seal);
+        self.last_applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.progress.send_modify(|applied| {
+            applied.next_index = meta.last_log_id.map_or(0, |last| last.index() + 1);
+            applied.next_position = next_position;
+        });
+        Ok(())
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, ()>>> {
-        Ok(None)
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotData>>> {
+        self.store.checkpoint().map(snapshot::snapshot).transpose()
     }
 }
 
-/// Logs are kept whole, so there is nothing to build a snapshot from or for.
+/// Gives openraft the checkpoint that there is.
 #[derive(Debug)]
-pub struct NoSnapshots;
+pub struct Checkpoints(Option<SnapshotData>);
 
-impl RaftSnapshotBuilder<TypeConfig> for NoSnapshots {
-    type SnapshotData = ();
+impl RaftSnapshotBuilder<TypeConfig> for Checkpoints {
+    type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, ()>> {
-        Err(no_snapshots())
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf<TypeConfig, SnapshotData>> {
+        let checkpoint = self.0.clone().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "nothing has been sealed yet")
+        })?;
+        snapshot::snapshot(checkpoint)
     }
-}
-
-fn no_snapshots() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "snapshots do not exist while logs are kept whole")
 }

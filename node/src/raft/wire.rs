@@ -12,9 +12,20 @@ use openraft::type_config::alias::CommittedLeaderIdOf;
 
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use crate::log::entry;
+use crate::storage::Identity;
 
 /// What a follower says to one request of the replication stream.
 pub type StreamAppendResult = Result<Option<LogId>, StreamAppendError<TypeConfig>>;
+
+/// Who speaks to whom, in which store.
+pub fn envelope(own: &Identity, to_node_id: u64) -> v1::Envelope {
+    v1::Envelope {
+        cluster_id: own.cluster_id.clone(),
+        epoch: own.epoch,
+        from_node_id: own.node_id,
+        to_node_id,
+    }
+}
 
 pub fn log_id_to_wire(log_id: &LogId) -> v1::LogId {
     v1::LogId { term: **log_id.committed_leader_id(), index: log_id.index() }

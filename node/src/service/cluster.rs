@@ -211,9 +211,22 @@ impl v1::cluster_server::Cluster for ClusterService {
 
     async fn checkpoint(
         &self,
-        _request: Request<v1::CheckpointRequest>,
+        request: Request<v1::CheckpointRequest>,
     ) -> Result<Response<v1::CheckpointResponse>, Status> {
-        Err(Reason::Internal.plain("this call is not served yet"))
+        decide!(self, request, checkpoint, |member, message| async {
+            let command = Command::Seal.encode();
+            let outcome = proposed(member.proposer().propose_regardless(command).await)?;
+            let Outcome::Sealed { seal, position } = outcome else {
+                let other = format!("a seal was asked, {outcome:?} came");
+                return Err(Reason::Internal.plain(other));
+            };
+            if message.wait {
+                let mut sealed = member.checkpoints();
+                let stopping = |_closed| Reason::NotReady.plain("the node is stopping");
+                sealed.wait_for(|durable| *durable >= seal).await.map_err(stopping)?;
+            }
+            Ok(v1::CheckpointResponse { seal, sealed_position: position })
+        })
     }
 }
 

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use crate::limits;
-use crate::raft::Member;
 use crate::raft::reads::ReadIndexError;
+use crate::raft::{Member, wire};
 
 /// Returns when what this node has applied satisfies `wanted`, or says why that cannot be had by `deadline`.
 pub async fn ensure(
@@ -71,13 +71,7 @@ async fn attempt(member: &Member) -> Result<u64, Status> {
     let Some((leader, node)) = member.other_leader() else {
         return Err(no_leader());
     };
-    let own = member.identity();
-    let envelope = v1::Envelope {
-        cluster_id: own.cluster_id.clone(),
-        epoch: own.epoch,
-        from_node_id: own.node_id,
-        to_node_id: leader,
-    };
+    let envelope = wire::envelope(member.identity(), leader);
     let mut client = member.connections().control(&node.peer_address)?;
     let call = client.read_index(v1::ReadIndexRequest { envelope: Some(envelope) });
     match tokio::time::timeout(limits::PEER_CALL_TIMEOUT, call).await {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use reckon_api::{Reason, v1};
 use tokio::time::Instant;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
@@ -57,13 +57,23 @@ impl Forwarder {
         request: &Request<T>,
         deadline: Instant,
     ) -> Result<Decider, Status> {
+        self.decider_of(member, was_forwarded(request.metadata()), deadline).await
+    }
+
+    /// The same for a request of which only this is known: whether a member has forwarded it already.
+    pub async fn decider_of(
+        &self,
+        member: &Member,
+        forwarded: bool,
+        deadline: Instant,
+    ) -> Result<Decider, Status> {
         let give_up = deadline.min(Instant::now() + limits::LEADER_WAIT);
         loop {
             if member.leads() {
                 return Ok(Decider::Here);
             }
             if let Some((_, node)) = member.other_leader() {
-                if request.metadata().contains_key(FORWARDED) {
+                if forwarded {
                     return Err(not_leader(&node.client_address));
                 }
                 return self.connect(node.client_address).map(Decider::Leader);
@@ -125,6 +135,11 @@ impl Forwarder {
             Ok(Ok(response)) => Ok(response),
         }
     }
+}
+
+/// Whether a member has sent this request on already.
+pub fn was_forwarded(metadata: &MetadataMap) -> bool {
+    metadata.contains_key(FORWARDED)
 }
 
 const LEADER_POLL: Duration = Duration::from_millis(20);

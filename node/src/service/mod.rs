@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod forward;
 pub mod peer;
 pub mod server;
+pub mod snapshots;
 pub mod streams;
 pub mod wire;
 

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use reckon_api::{Reason, v1};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::snapshots;
 use crate::node::Node;
 use crate::raft::{Member, wire};
 
@@ -177,31 +178,36 @@ impl v1::peer_server::Peer for PeerService {
         Ok(Response::new(self.node.probe()))
     }
 
-    type InstallSnapshotStream =
-        Pin<Box<dyn Stream<Item = Result<v1::InstallSnapshotResponse, Status>> + Send>>;
+    type InstallSnapshotStream = snapshots::Progress;
 
     async fn install_snapshot(
         &self,
-        _request: Request<v1::InstallSnapshotRequest>,
+        request: Request<v1::InstallSnapshotRequest>,
     ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
-        Err(Reason::Internal.plain("this call is not served yet"))
+        let request = request.into_inner();
+        let member = self.addressed(request.envelope.as_ref())?;
+        snapshots::install(member, request).map(Response::new)
+    }
+
+    type FetchFileStream = snapshots::Chunks;
+
+    async fn fetch_file(
+        &self,
+        request: Request<v1::FetchFileRequest>,
+    ) -> Result<Response<Self::FetchFileStream>, Status> {
+        let request = request.into_inner();
+        let member = self.addressed(request.envelope.as_ref())?;
+        snapshots::fetch(&member, request).await.map(Response::new)
     }
 
     async fn get_checkpoint(
         &self,
-        _request: Request<v1::GetCheckpointRequest>,
+        request: Request<v1::GetCheckpointRequest>,
     ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
-        Err(Reason::Internal.plain("this call is not served yet"))
-    }
-
-    type FetchFileStream =
-        Pin<Box<dyn Stream<Item = Result<v1::FetchFileResponse, Status>> + Send>>;
-
-    async fn fetch_file(
-        &self,
-        _request: Request<v1::FetchFileRequest>,
-    ) -> Result<Response<Self::FetchFileStream>, Status> {
-        Err(Reason::Internal.plain("this call is not served yet"))
+        let member = self.addressed(request.into_inner().envelope.as_ref())?;
+        let checkpoint = member.store().checkpoint();
+        let checkpoint = checkpoint.map(|checkpoint| checkpoint.encode()).unwrap_or_default();
+        Ok(Response::new(v1::GetCheckpointResponse { checkpoint }))
     }
 }
 

@@ -84,11 +84,16 @@ pub enum WriteError {
 impl WriteError {
     /// Whether writing again may succeed without a restart: when there is space again.
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+        matches!(self, Self::Io { source, .. } if is_full(source))
     }
 
     pub(super) fn io(file: &str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();
         move |source| Self::Io { file, source }
     }
+}
+
+/// Whether the disk, or what this process may use of it, is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

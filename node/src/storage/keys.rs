@@ -10,6 +10,7 @@
 //! | `C` id `00` position | | records with an event caused by `id` |
 //! | `R` id `00` position | | records with an event correlated by `id` |
 //! | `L` `00` position | | records that create or re-open a stream |
+//! | `D` stream `00` | the engine's bytes | what was removed of a stream |
 //!
 //! Positions are those of the record's first event, removed or not; in keys they and versions are big-endian, so that
 //! they sort as numbers; in values they are variable-length. Texts hold no control characters, so a zero ends them and
@@ -23,6 +24,7 @@ const HEAD: u8 = b'H';
 const VERSION: u8 = b'V';
 const EVENT_ID: u8 = b'I';
 const CREATED: u8 = b'L';
+const REMOVED: u8 = b'D';
 
 /// Ends a text.
 const END: u8 = 0;
@@ -58,9 +60,17 @@ pub fn head(stream: &str) -> Vec<u8> {
 
 /// The stream that a head's key is of; `None`: it is the key of something else.
 pub fn head_stream(key: &[u8]) -> Option<&str> {
-    let (kind, rest) = key.split_first()?;
-    let stream = rest.strip_suffix(&[END])?;
-    (*kind == HEAD).then(|| std::str::from_utf8(stream).ok())?
+    stream_of(HEAD, key)
+}
+
+/// The key of what was removed of a stream.
+pub fn removed(stream: &str) -> Vec<u8> {
+    text(REMOVED, stream)
+}
+
+/// The stream that the key of a removal is of; `None`: it is the key of something else.
+pub fn removed_stream(key: &[u8]) -> Option<&str> {
+    stream_of(REMOVED, key)
 }
 
 /// The key of the first record of a stream from its first version on. Without the number: before all of them.
@@ -89,7 +99,7 @@ pub fn created(position: u64) -> Vec<u8> {
 /// The key without its trailing number: what the filter knows. Keys that have none are their own.
 pub fn filter_key(key: &[u8]) -> &[u8] {
     match key.first() {
-        None | Some(&(HEAD | EVENT_ID)) => key,
+        None | Some(&(HEAD | EVENT_ID | REMOVED)) => key,
         Some(_) => &key[..key.len().saturating_sub(NUMBER_BYTES)],
     }
 }
@@ -134,6 +144,11 @@ pub fn read_place(value: &[u8]) -> Option<EventPlace> {
     reader.finish().ok().map(|()| EventPlace { position, index })
 }
 
+fn stream_of(kind: u8, key: &[u8]) -> Option<&str> {
+    let stream = key.strip_prefix(&[kind])?.strip_suffix(&[END])?;
+    std::str::from_utf8(stream).ok()
+}
+
 fn text(kind: u8, text: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + text.len() + 1 + NUMBER_BYTES);
     key.push(kind);
@@ -171,6 +186,7 @@ mod tests {
         assert_eq!(filter_key(&version("s", 7)), filter_key(&version("s", 9)));
         assert_eq!(filter_key(&version("s", 7)), b"Vs\0");
         assert_eq!(filter_key(&head("12345678")), head("12345678"));
+        assert_eq!(filter_key(&removed("12345678")), removed("12345678"));
         assert_eq!(filter_key(&event_id(&[9; 16])), event_id(&[9; 16]));
         assert_eq!(filter_key(&created(3)), b"L\0");
         assert_eq!(filter_key(b""), b"");
@@ -181,6 +197,8 @@ mod tests {
     fn a_key_gives_back_what_it_was_made_from() {
         assert_eq!(head_stream(&head("orders-1")), Some("orders-1"));
         assert_eq!(head_stream(&version("orders-1", 0)), None);
+        assert_eq!(removed_stream(&removed("orders-1")), Some("orders-1"));
+        assert_eq!(removed_stream(&head("orders-1")), None);
         assert_eq!(trailing_number(&posting(Posting::Tag, "t", 77)), Some(77));
         assert_eq!(id_of(&event_id(&[3; 16])), Some(&[3; 16]));
         assert_eq!(read_position(&position_value(1 << 40)), Some(1 << 40));

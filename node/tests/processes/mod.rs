@@ -25,6 +25,8 @@ pub struct NodeProcess {
     pub data: PathBuf,
     peers: Vec<u16>,
     expect: u32,
+    /// More of the configuration, as `path=value`.
+    settings: Vec<String>,
     child: Option<Child>,
 }
 
@@ -37,10 +39,18 @@ pub struct Store {
 impl Store {
     /// Starts `size` nodes that form a store by themselves.
     pub fn start(size: usize) -> Self {
+        let mut store = Self::prepare(size, size, &[]);
+        store.nodes.iter_mut().for_each(NodeProcess::start);
+        store
+    }
+
+    /// `size` nodes that are not started yet; `expect` of them form a store, the rest joins it. `settings` are more of
+    /// the configuration, as `path=value`.
+    pub fn prepare(size: usize, expect: usize, settings: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let ports: Vec<[u16; 3]> = (0..size).map(|_| [(); 3].map(|()| free_port())).collect();
         let peers: Vec<u16> = ports.iter().map(|[_, peer, _]| *peer).collect();
-        let mut nodes: Vec<NodeProcess> = ports
+        let nodes: Vec<NodeProcess> = ports
             .into_iter()
             .enumerate()
             .map(|(index, [client, peer, http])| NodeProcess {
@@ -49,12 +59,13 @@ impl Store {
                 peer,
                 http,
                 data: folder.path().join(format!("node-{index}")),
-                peers: peers.clone(),
-                expect: u32::try_from(size).expect("few nodes"),
+                // Those that join later are not named to those that form the store.
+                peers: if index < expect { peers[..expect].to_vec() } else { peers.clone() },
+                expect: u32::try_from(expect).expect("few nodes"),
+                settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
                 child: None,
             })
             .collect();
-        nodes.iter_mut().for_each(NodeProcess::start);
         Self { nodes, _folder: folder }
     }
 
@@ -109,6 +120,7 @@ impl NodeProcess {
             .args(["--set", "discovery.mode=static"])
             .args(["--set", &format!("discovery.static=[{}]", addresses.join(","))])
             .args(["--set", "log.file_bytes=16777216"])
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

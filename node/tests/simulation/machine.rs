@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +16,9 @@ use reckon_node::log::LogStore;
 use reckon_node::metrics::Metrics;
 use reckon_node::node::{self, Node};
 use reckon_node::offload::Offload;
-use reckon_node::raft::{intake, member, proposer};
+use reckon_node::raft::{checkpointer, intake, member, proposer};
 use reckon_node::service::{server, streams};
-use reckon_node::storage::{Identity, IdentityStore};
+use reckon_node::storage::{self, Identity, Store};
 use reckon_node::{formation, log, shutdown};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -35,6 +34,10 @@ use crate::world::EPOCH_SECONDS;
 
 /// The smallest log that still rolls often.
 const LOG_FILE_BYTES: u64 = 16 << 10;
+/// So few that a run seals, merges, purges and sends checkpoints many times.
+const SEAL_BYTES: u64 = 4 << 10;
+/// The budget for blocks of sealed files: a few blocks, so that most reads go to the volume.
+const BLOCK_CACHE_BYTES: u64 = 64 << 10;
 /// How long a node that is asked to stop lets its clients finish.
 const DRAIN: Duration = Duration::from_secs(1);
 /// How late the syncs of a disk are that lies about them.
@@ -71,8 +74,6 @@ pub struct Exit {
 pub struct Machine {
     pub name: String,
     pub volume: FaultyVolume,
-    /// Where the identity of this volume is; a new one with each new volume.
-    identity_folder: PathBuf,
     /// How often a node was started here.
     starts: u64,
     clock_offset_us: i64,
@@ -90,7 +91,6 @@ pub struct Machine {
 #[derive(Debug, Clone)]
 pub struct Machines {
     shared: Rc<RefCell<Shared>>,
-    folder: PathBuf,
     /// The nodes that found the store by themselves; empty: an operator founds it.
     expect: Rc<Vec<String>>,
     bug: Option<Bug>,
@@ -100,13 +100,12 @@ pub struct Machines {
 struct Shared {
     machines: BTreeMap<String, Machine>,
     exits: Vec<Exit>,
-    volumes: u64,
 }
 
 impl Machines {
-    /// No machine yet. `folder` holds what is not simulated.
-    pub fn new(folder: PathBuf, expect: Vec<String>, bug: Option<Bug>) -> Self {
-        Self { shared: Rc::default(), folder, expect: Rc::new(expect), bug }
+    /// No machine yet.
+    pub fn new(expect: Vec<String>, bug: Option<Bug>) -> Self {
+        Self { shared: Rc::default(), expect: Rc::new(expect), bug }
     }
 
     /// Puts up a machine with an empty volume.
@@ -116,7 +115,6 @@ impl Machines {
         let machine = Machine {
             name: name.to_owned(),
             volume: FaultyVolume::default(),
-            identity_folder: self.next_folder(),
             starts: 0,
             clock_offset_us,
             pace: Arc::new(Mutex::new(pace)),
@@ -141,11 +139,9 @@ impl Machines {
 
     /// Gives a machine an empty volume, as if its disk had been lost. `reused` is a bug: who it comes back as.
     pub fn wipe(&self, name: &str, reused: Option<Identity>) {
-        let folder = self.next_folder();
         self.with(name, |machine| {
             machine.reused = reused;
             machine.volume = FaultyVolume::default();
-            machine.identity_folder = folder;
         });
     }
 
@@ -167,22 +163,23 @@ impl Machines {
     }
 
     async fn live(&self, name: &str) -> anyhow::Result<()> {
-        let (options, identity_folder, stop) = self.with(name, |machine| {
+        let (options, volume, stop) = self.with(name, |machine| {
             machine.starts += 1;
             machine.node = None;
             machine.stop = CancellationToken::new();
             let options = machine.options(self.expect.len());
-            options.map(|options| (options, machine.identity_folder.clone(), machine.stop.clone()))
+            options.map(|options| (options, machine.volume.clone(), machine.stop.clone()))
         })?;
         let new_id = Arc::clone(&options.member.environment.new_id);
-        let identity = IdentityStore::open(&identity_folder, || new_id())?;
+        let cache = storage::Options { cache_bytes: BLOCK_CACHE_BYTES };
+        let store = Store::open(Arc::new(volume), &cache, || new_id())?;
         if let Some(reused) = self.with(name, |machine| machine.reused.take()) {
             let begun =
                 LogStore::open(Arc::clone(&options.member.disk), options.member.log.clone())?;
             begun.shutdown();
-            identity.assign(reused)?;
+            store.assign(reused)?;
         }
-        let node = Node::open(options, identity, Handle::current()).await?;
+        let node = Node::open(options, store, Handle::current()).await?;
         let at = turmoil::sim_elapsed().unwrap_or_default();
         trace::record(at, name, Kind::Started, 0);
         self.with(name, |machine| machine.node = Some(node.clone()));
@@ -225,12 +222,6 @@ impl Machines {
         clients??;
         std::future::pending().await
     }
-
-    fn next_folder(&self) -> PathBuf {
-        let mut shared = self.shared.borrow_mut();
-        shared.volumes += 1;
-        self.folder.join(shared.volumes.to_string())
-    }
 }
 
 impl Machine {
@@ -259,6 +250,15 @@ impl Machine {
                     offload: environment.offload.clone(),
                     ..log::Options::default()
                 },
+                // Everything behind a checkpoint goes: who was away is given the checkpoint.
+                retain_bytes: 0,
+                peer_address: format!("{}:{PEER_PORT}", self.name),
+                checkpointer: checkpointer::Options {
+                    seal_bytes: SEAL_BYTES,
+                    interval: Duration::from_secs(3),
+                },
+                fetch_bytes_per_second_max: 64 << 20,
+                reclaim_after: Duration::from_secs(4),
                 election_timeout_min: Duration::from_millis(500),
                 election_timeout_max: Duration::from_secs(1),
                 heartbeat_interval: Duration::from_millis(150),

@@ -16,7 +16,6 @@ pub const REPORT: &str = "report: ";
 /// Runs the seed and writes its report.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_default();
-    let folder = tempfile::tempdir().expect("there is room for a temporary folder");
     world::enter(seed);
     if arguments.trace {
         trace::print_to(|line| {
@@ -39,14 +38,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let scenario = arguments.scenario(seed);
-    let ran = std::panic::catch_unwind(|| run::run(&scenario, folder.path()));
+    let ran = std::panic::catch_unwind(|| run::run(&scenario));
     let mut report = ran.unwrap_or_else(|_| Report { seed, ..Report::default() });
     for panic in panics.lock().drain(..) {
         report.violations.push(("no-panic".to_owned(), panic));
     }
     let report = serde_json::to_string(&report).expect("a report is plain data");
     say(format!("{REPORT}{report}"));
-    drop(folder);
     // What still lives has nothing left to do, and need not be taken apart.
     std::process::exit(0)
 }

@@ -65,8 +65,8 @@ struct Run<'s> {
 }
 
 /// Runs a seed in this process, which must not have run another one.
-pub fn run(scenario: &Scenario, folder: &std::path::Path) -> Report {
-    let mut run = Run::new(scenario, folder);
+pub fn run(scenario: &Scenario) -> Report {
+    let mut run = Run::new(scenario);
     let mut report = Report { seed: scenario.seed, ..Report::default() };
     if let Err(violation) = run.through(&mut report) {
         report.violations.push((violation.check.to_owned(), violation.what));
@@ -85,11 +85,11 @@ pub fn run(scenario: &Scenario, folder: &std::path::Path) -> Report {
 }
 
 impl Run<'_> {
-    fn new(scenario: &Scenario, folder: &std::path::Path) -> Self {
+    fn new(scenario: &Scenario) -> Self {
         Randomness::seed(scenario.seed);
         let founders: Vec<_> = (1..=scenario.founders).map(|n| format!("node-{n}")).collect();
         let expect = if scenario.expect { founders.clone() } else { Vec::new() };
-        let machines = Machines::new(folder.to_owned(), expect, scenario.bug);
+        let machines = Machines::new(expect, scenario.bug);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
             .simulation_duration(Duration::from_hours(1))

@@ -46,7 +46,7 @@ impl Scenario {
             expect: chance.random(),
             clients: chance.random_range(3..=5),
             duration: duration.unwrap_or(drawn),
-            fault_every: Duration::from_millis(chance.random_range(600..=2_000)),
+            fault_every: Duration::from_millis(chance.random_range(800..=3_000)),
             latency_max: Duration::from_millis(chance.random_range(3..=15)),
             clock_offset_us_max: if chance.random() { 0 } else { 2_000_000 },
             mix: Mix {

@@ -114,7 +114,7 @@ impl Memory {
 
     fn expected(&self, chance: &mut StdRng, stream: &str) -> Expected {
         match (chance.random_range(0..10), self.version(stream)) {
-            (0..4, _) => Expected::Any,
+            (0..=3, _) => Expected::Any,
             (5, Some(_)) => Expected::Exists,
             (6.., Some(version)) => {
                 u64::try_from(version).map_or(Expected::NoStream, Expected::Version)

@@ -67,7 +67,7 @@ impl Client {
 }
 
 /// Gives an id to every event that has none.
-fn name_events(request: &mut v1::AppendRequest) {
+pub(super) fn name_events(request: &mut v1::AppendRequest) {
     for event in request.appends.iter_mut().flat_map(|append| &mut append.events) {
         if event.event_id.as_deref().is_none_or(str::is_empty) {
             event.event_id = Some(Uuid::now_v7().to_string());

@@ -31,8 +31,36 @@ impl Client {
         .await
     }
 
+    /// Like [`Client::call`], for what may take long because it looks at much: one attempt may use all the time
+    /// there is.
+    pub(super) async fn call_long<M, T, S, A>(&self, message: M, send: S) -> Result<T, Error>
+    where
+        M: Clone,
+        S: Fn(Channel, Request<M>) -> A,
+        A: Future<Output = Result<Response<T>, Status>>,
+    {
+        let attempt_timeout = self.shared.options.deadline;
+        self.until_answered_each(attempt_timeout, |target, timeout| {
+            let answer = send(target.channel, timed(message.clone(), timeout));
+            async move { within(&target.address, timeout, answer).await.map(Response::into_inner) }
+        })
+        .await
+    }
+
     /// Runs `attempt` at one endpoint after the other, each with the time it has.
     pub(super) async fn until_answered<T, F, A>(&self, attempt: F) -> Result<T, Error>
+    where
+        F: Fn(Target, Duration) -> A,
+        A: Future<Output = Result<T, Error>>,
+    {
+        self.until_answered_each(self.shared.options.attempt_timeout, attempt).await
+    }
+
+    async fn until_answered_each<T, F, A>(
+        &self,
+        attempt_timeout: Duration,
+        attempt: F,
+    ) -> Result<T, Error>
     where
         F: Fn(Target, Duration) -> A,
         A: Future<Output = Result<T, Error>>,
@@ -48,7 +76,7 @@ impl Client {
             let target = endpoints.current();
             let left = deadline.saturating_duration_since(Instant::now());
             attempts += 1;
-            let error = match attempt(target.clone(), left.min(options.attempt_timeout)).await {
+            let error = match attempt(target.clone(), left.min(attempt_timeout)).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) if !error.retryable() => return Err(error),
                 Err(error) => error,

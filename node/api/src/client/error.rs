@@ -9,7 +9,7 @@ use tonic_types::StatusExt as _;
 use crate::Reason;
 
 /// Why a call failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The request is wrong in a way that can be seen without asking a server.
     #[error("{message}")]

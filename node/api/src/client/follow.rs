@@ -15,13 +15,19 @@ use super::read::ReadAllEvents;
 use crate::v1::{self, read_from};
 
 impl Client {
-    /// Follows the store from a position on (inclusive); forward, linearizable. `include_system` also
-    /// shows the streams whose names start with `$`.
-    pub fn follow_all(&self, from: u64, include_system: bool) -> Following {
+    /// Follows what a read of the store would deliver, from a position on (inclusive). Where the read begins, its
+    /// direction, its limit and its consistency are not looked at.
+    pub fn follow(&self, from: u64, read: v1::ReadAllRequest) -> Following {
+        let read = v1::ReadAllRequest {
+            direction: v1::Direction::Forward.into(),
+            limit: 0,
+            consistency: None,
+            ..read
+        };
         let state = State {
             client: self.clone(),
             next: from,
-            include_system,
+            read,
             reading: None,
             caught_up: false,
             over: false,
@@ -76,7 +82,7 @@ struct State {
     client: Client,
     /// The first position that was not seen.
     next: u64,
-    include_system: bool,
+    read: v1::ReadAllRequest,
     reading: Option<ReadAllEvents>,
     /// The end was reached and said, and nothing came since.
     caught_up: bool,
@@ -90,12 +96,8 @@ impl State {
                 if self.caught_up {
                     tokio::time::sleep(self.client.options().follow_interval).await;
                 }
-                let request = v1::ReadAllRequest {
-                    direction: v1::Direction::Forward.into(),
-                    from: Some(v1::ReadFrom { kind: Some(read_from::Kind::At(self.next)) }),
-                    include_system: self.include_system,
-                    ..Default::default()
-                };
+                let from = v1::ReadFrom { kind: Some(read_from::Kind::At(self.next)) };
+                let request = v1::ReadAllRequest { from: Some(from), ..self.read.clone() };
                 self.reading = Some(self.client.read_all(request).await?);
             }
             let reading = self.reading.as_mut().expect("it was just opened");

@@ -9,6 +9,7 @@
 //! Must not know who its caller is: no printing, no exit codes, no configuration from the environment.
 
 mod append;
+mod appender;
 mod backoff;
 mod call;
 mod endpoints;
@@ -17,12 +18,15 @@ mod follow;
 mod options;
 mod read;
 mod streams;
+mod watch;
 
 pub use append::Expect;
+pub use appender::Appender;
 pub use error::{Error, Outcome};
 pub use follow::{Followed, Following};
 pub use options::{Options, OptionsError};
 pub use read::{ReadAllEvents, ReadEvents};
+pub use watch::{Watched, Watching};
 
 use std::sync::Arc;
 
@@ -87,6 +91,15 @@ impl Client {
     pub async fn members(&self) -> Result<v1::MembersResponse, Error> {
         self.call(v1::MembersRequest {}, |channel, request| async move {
             cluster(channel).members(request).await
+        })
+        .await
+    }
+
+    /// Seals now what is in memory only, on every member; with `wait`, until the files of the node that was asked
+    /// are durable. Sealing twice harms nothing. One attempt may take the whole deadline.
+    pub async fn checkpoint(&self, wait: bool) -> Result<v1::CheckpointResponse, Error> {
+        self.call_long(v1::CheckpointRequest { wait }, |channel, request| async move {
+            cluster(channel).checkpoint(request).await
         })
         .await
     }

@@ -1,4 +1,5 @@
-//! What is known of streams: one, or all of them by pages.
+//! What is asked of streams and events but reading them: descriptions, lists, counts, look-ups, and the ends of
+//! their lives.
 
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -7,10 +8,48 @@ use super::error::Error;
 use super::{Client, streams};
 use crate::v1;
 
+/// Calls that are a request and an answer, safe to send twice.
+macro_rules! calls {
+    ($($(#[doc = $doc:literal])+ $via:ident $method:ident($request:ident) -> $response:ident;)+) => {
+        impl Client {
+            $(
+                $(#[doc = $doc])+
+                pub async fn $method(
+                    &self,
+                    request: v1::$request,
+                ) -> Result<v1::$response, Error> {
+                    self.$via(request, |channel, request| async move {
+                        streams(channel).$method(request).await
+                    })
+                    .await
+                }
+            )+
+        }
+    };
+}
+
+calls! {
+    /// How many events a read of the same range and filter would deliver. One attempt may take the whole deadline.
+    call_long count(CountRequest) -> CountResponse;
+    /// Whether a read of the same range and filter would deliver an event. One attempt may take the whole deadline.
+    call_long any(AnyRequest) -> AnyResponse;
+    /// Validates and types a CEL expression over an event.
+    call check_expression(CheckExpressionRequest) -> CheckExpressionResponse;
+    /// The last version that a stream had at a time.
+    call version_at(VersionAtRequest) -> VersionAtResponse;
+    /// Whether at least one event can be read.
+    call has_events(HasEventsRequest) -> HasEventsResponse;
+    /// Deletes a stream softly. Sent again, it is answered alike.
+    call delete(DeleteRequest) -> DeleteResponse;
+    /// Deletes a stream for ever. Sent again, it is answered alike.
+    call tombstone(TombstoneRequest) -> TombstoneResponse;
+    /// Removes the events of a stream below a version. Sent again, it is answered alike.
+    call truncate(TruncateRequest) -> TruncateResponse;
+}
+
 impl Client {
     /// Describes one stream; one that never was is an answer (`exists` false), not an error.
-    pub async fn get_stream(&self, stream_id: impl Into<String>) -> Result<v1::StreamInfo, Error> {
-        let request = v1::GetStreamRequest { stream_id: stream_id.into(), consistency: None };
+    pub async fn get_stream(&self, request: v1::GetStreamRequest) -> Result<v1::StreamInfo, Error> {
         let answer =
             self.call(request, |channel, request| async move {
                 streams(channel).get_stream(request).await
@@ -19,6 +58,18 @@ impl Client {
         answer.stream.ok_or_else(|| Error::Protocol {
             message: "the description of a stream is empty".to_owned(),
         })
+    }
+
+    /// One event by its id.
+    pub async fn get_event(&self, request: v1::GetEventRequest) -> Result<v1::Event, Error> {
+        let answer =
+            self.call(request, |channel, request| async move {
+                streams(channel).get_event(request).await
+            })
+            .await?;
+        answer
+            .event
+            .ok_or_else(|| Error::Protocol { message: "an event's answer is empty".to_owned() })
     }
 
     /// Lists streams in the byte order of their names, one page after the other. `page_token` of the

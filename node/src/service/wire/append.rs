@@ -58,7 +58,12 @@ pub fn append_command(
         }
         appends.push(stream_append(index, append, &mut append_bytes, &mut new_id)?);
     }
-    Ok(Command::Append { appends }.encode())
+    Ok(Command::Append { appends, condition: None }.encode())
+}
+
+/// The refusal of a message of `AppendBatch` with nothing in it.
+pub fn no_append() -> Status {
+    empty_field("append", "each message carries one append")
 }
 
 /// A stream that a caller may append to, with something to append.

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::event::DEFAULT_CONTENT_TYPE;
+use crate::event::is_json;
 
 /// A value, and the key it stood under.
 pub(super) type Found<T> = Option<(&'static str, T)>;
@@ -102,10 +102,4 @@ fn version(candidates: [(&'static str, Value); 3]) -> Found<Option<u32>> {
         }
         _ => None,
     })
-}
-
-/// `application/json` and every type built on JSON, whatever its parameters.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence.is_empty() || essence == DEFAULT_CONTENT_TYPE || essence.ends_with("+json")
 }

@@ -55,6 +55,30 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
             ),
             [("event_id", event_id.to_string())],
         ),
+        Refusal::StreamTombstoned { stream_id } => Reason::StreamTombstoned.status(
+            format!("stream {:?} is tombstoned; use another name", shortened(stream_id)),
+            [("stream", stream_id)],
+        ),
+        Refusal::StreamNotFound { stream_id } => stream_not_found(stream_id),
+        Refusal::StreamDeleted { stream_id } => Reason::StreamDeleted.status(
+            format!("stream {:?} is deleted; an append opens it again", shortened(stream_id)),
+            [("stream", stream_id)],
+        ),
+        Refusal::TruncateBeyondEnd { before_version, next_version, .. } => invalid_field(
+            "before_version",
+            &before_version.to_string(),
+            &format!("lies behind the stream's next version, which is {next_version}"),
+        ),
+        Refusal::AppendConditionFailed { position } => Reason::AppendConditionFailed.status(
+            format!(
+                "the event at position {position} matches the append's condition; \
+                 read what is new and decide again"
+            ),
+            [("position", position.to_string())],
+        ),
+        Refusal::InvalidName { name } => {
+            invalid_field("appends", name, "has a control character; names have none")
+        }
         Refusal::StreamNamedTwice { stream_id } => {
             invalid_field("appends", stream_id, "is named twice; put all its events into one entry")
         }

@@ -1,5 +1,6 @@
 //! The client against servers that fail by script.
 
+mod appender;
 mod scripted;
 
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scripted::{Act, Scripted, Store};
 use tokio::net::TcpListener;
 
-use super::{Client, Error, Expect, Followed, Options, OptionsError, Outcome};
+use super::{Appender, Client, Error, Expect, Followed, Options, OptionsError, Outcome};
 use crate::{Reason, v1};
 
 fn options<S: ToString>(endpoints: impl IntoIterator<Item = S>) -> Options {
@@ -221,7 +222,7 @@ async fn a_follower_sees_everything_once_and_says_when_it_caught_up() {
     let server = one([]).await;
     let client = client(&[&server]);
     fill(&client, &["a"], 3).await;
-    let mut following = client.follow_all(1, false);
+    let mut following = client.follow(1, v1::ReadAllRequest::default());
     let mut seen = Vec::new();
     for _ in 0..3 {
         // Each round is broken once in its middle, or before it began.
@@ -246,7 +247,7 @@ async fn a_follower_outlives_a_store_that_is_away() {
     let options = Options { deadline: Duration::from_millis(50), ..options([server.address]) };
     let away = Client::new(options).unwrap();
     server.script(vec![refuse(Reason::NoQuorum); 1000]);
-    let mut following = away.follow_all(0, false);
+    let mut following = away.follow(0, v1::ReadAllRequest::default());
     let error = following.next().await.unwrap().unwrap_err();
     assert!(error.retryable());
     loop {
@@ -301,6 +302,6 @@ async fn calls_can_be_sent_to_other_threads() {
     is_send(client.read(v1::ReadRequest { stream_id: "a".to_owned(), ..Default::default() }))
         .await
         .unwrap();
-    drop(is_send(client.follow_all(0, false)));
+    drop(is_send(client.follow(0, v1::ReadAllRequest::default())));
     drop(is_send(client.statuses()));
 }

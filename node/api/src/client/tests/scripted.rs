@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
@@ -298,11 +298,37 @@ impl Streams for Scripted {
 
     type AppendBatchStream = Answer<v1::AppendBatchResponse>;
 
+    /// Acts upon each append as `append` does; a lost answer takes the stream with it.
     async fn append_batch(
         &self,
-        _: Request<tonic::Streaming<v1::AppendBatchRequest>>,
+        requests: Request<tonic::Streaming<v1::AppendBatchRequest>>,
     ) -> Result<Response<Self::AppendBatchStream>, Status> {
-        Err(Status::unimplemented("no test calls this"))
+        use v1::append_batch_response::Outcome;
+        let server = self.clone();
+        let answers = requests.into_inner().then(move |request| {
+            let server = server.clone();
+            async move {
+                let request = request?;
+                assert!(request.timeout_ms > 0, "an attempt says how long it waits");
+                let append = request.append.unwrap();
+                let answer = match server.next_act("append in a batch".to_owned()) {
+                    None => server.append_to_store(append),
+                    Some(Act::LoseAnswer) => {
+                        server.append_to_store(append)?;
+                        return Err(Status::unavailable("the answer is lost"));
+                    }
+                    Some(Act::KeepSilent) => std::future::pending().await,
+                    Some(Act::Refuse(reason, values)) => Err(reason.status("refused", values)),
+                    Some(act) => panic!("an append cannot {act:?}"),
+                };
+                let outcome = match answer {
+                    Ok(appended) => Outcome::Appended(appended),
+                    Err(refused) => Outcome::Failed(v1::Failure::from(&refused)),
+                };
+                Ok(v1::AppendBatchResponse { outcome: Some(outcome) })
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
     }
 
     async fn count(

@@ -7,13 +7,15 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use reckon_api::v1;
+use reckon_api::{Reason, v1};
 use tonic::Status;
 
-pub use append::append_command;
+pub use append::{append_command, no_append};
 pub use refusal::{refusal_status, stream_not_found};
 
-use crate::engine::{Appended, Direction, RecordedEvent, StreamPage, StreamSummary};
+use crate::engine::{
+    Appended, Direction, ReadError, RecordedEvent, StreamPage, StreamStatus, StreamSummary,
+};
 use crate::limits::STREAM_ID_BYTES_MAX;
 use refusal::invalid_field;
 
@@ -72,15 +74,20 @@ pub fn stream_info(stream_id: &str, summary: Option<&StreamSummary>) -> v1::Stre
     };
     v1::StreamInfo {
         stream_id: stream_id.to_owned(),
-        exists: true,
+        exists: summary.exists(),
         first_version: summary.first_version.cast_signed(),
-        last_version: summary.last_version.cast_signed(),
+        last_version: summary.last_version.map_or(-1, u64::cast_signed),
         events: summary.events,
         first_epoch_us: summary.first_epoch_us,
         last_epoch_us: summary.last_epoch_us,
-        deleted: false,
-        tombstoned: false,
+        deleted: summary.status == StreamStatus::Deleted,
+        tombstoned: summary.status == StreamStatus::Tombstoned,
     }
+}
+
+/// A read that met something in the store, or in its own filter, that keeps it from an answer.
+pub fn read_failed(error: ReadError) -> Status {
+    Reason::Internal.plain(error.to_string())
 }
 
 /// A page of a listing. Its token is the last name on it.

@@ -1,0 +1,247 @@
+//! One stream of appends, opened again whenever it breaks.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::job::Job;
+use crate::client::backoff::Backoff;
+use crate::client::call::{breaks_connection, within};
+use crate::client::endpoints::Target;
+use crate::client::error::Error;
+use crate::client::{Client, streams};
+use crate::v1;
+use crate::v1::append_batch_response::Outcome;
+
+/// Appends under way on one stream: as many as a node takes before it stops reading.
+const IN_FLIGHT_MAX: usize = 1024;
+
+/// Bytes of them, above which nothing more is sent: two of the largest appends.
+const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How much later than promised an answer may come before the stream counts as dead.
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
+
+/// A task's share of an appender.
+pub(super) struct Lane {
+    client: Client,
+    queue: mpsc::Receiver<Job>,
+    /// No job comes any more.
+    closed: bool,
+    /// To be sent, in this order.
+    ready: VecDeque<Job>,
+    /// To be sent again, not before their time; in the order of failure.
+    resting: VecDeque<(Instant, Job)>,
+    /// Sent and not answered, in the order of sending, each with the time by which an answer is due.
+    sent: VecDeque<(Instant, Job)>,
+    sent_bytes: usize,
+    /// Waits between streams that break before they have answered anything.
+    backoff: Backoff,
+    /// Endpoints that may still be tried before the next wait.
+    untried: usize,
+}
+
+/// A stream that is open.
+struct Open {
+    target: Target,
+    requests: mpsc::Sender<v1::AppendBatchRequest>,
+    answers: Streaming<v1::AppendBatchResponse>,
+}
+
+impl Lane {
+    pub fn new(client: Client, queue: mpsc::Receiver<Job>) -> Self {
+        let options = client.options();
+        let backoff = Backoff::new(options.backoff_first, options.backoff_max);
+        Self {
+            queue,
+            closed: false,
+            ready: VecDeque::new(),
+            resting: VecDeque::new(),
+            sent: VecDeque::new(),
+            sent_bytes: 0,
+            backoff,
+            untried: client.shared.endpoints.count(),
+            client,
+        }
+    }
+
+    /// Runs until the last appender is dropped and every job is done.
+    pub async fn run(mut self) {
+        while self.has_work().await {
+            let target = self.client.shared.endpoints.current();
+            let error = match self.open(&target).await {
+                Ok(mut open) => self.pump(&mut open).await,
+                Err(error) => Some(error),
+            };
+            if let Some(error) = error {
+                self.broken(&target, &error).await;
+            }
+        }
+    }
+
+    /// Waits until there is something to send; false: there never will be.
+    async fn has_work(&mut self) -> bool {
+        if self.ready.is_empty() && self.resting.is_empty() && !self.closed {
+            match self.queue.recv().await {
+                Some(job) => self.ready.push_back(job),
+                None => self.closed = true,
+            }
+        }
+        !(self.ready.is_empty() && self.resting.is_empty())
+    }
+
+    async fn open(&self, target: &Target) -> Result<Open, Error> {
+        let (requests, outgoing) = mpsc::channel(IN_FLIGHT_MAX);
+        let mut streams = streams(target.channel.clone());
+        let opening = streams.append_batch(ReceiverStream::new(outgoing));
+        let timeout = self.client.options().attempt_timeout;
+        let answers = within(&target.address, timeout, opening).await?.into_inner();
+        Ok(Open { target: target.clone(), requests, answers })
+    }
+
+    /// Sends and takes answers until the stream is of no use any more (the error says why) or idle with no more to
+    /// come.
+    async fn pump(&mut self, open: &mut Open) -> Option<Error> {
+        loop {
+            self.send(open);
+            if self.closed && self.sent.is_empty() && self.resting.is_empty() {
+                return None;
+            }
+            let room = self.has_room();
+            tokio::select! {
+                biased;
+                answer = open.answers.message() => match answer {
+                    Ok(Some(answer)) => {
+                        if let Some(error) = self.answered(&open.target, answer) {
+                            return Some(error);
+                        }
+                    }
+                    Ok(None) => return Some(Error::Unreachable {
+                        endpoint: open.target.address.clone(),
+                        message: "the stream of appends was closed".to_owned(),
+                    }),
+                    Err(status) => return Some(Error::of_status(&open.target.address, &status)),
+                },
+                job = self.queue.recv(), if room && !self.closed => match job {
+                    Some(job) => self.ready.push_back(job),
+                    None => self.closed = true,
+                },
+                () = until(self.resting.front().map(|(at, _)| *at)), if room => {
+                    let (_, job) = self.resting.pop_front().expect("its time was waited for");
+                    self.ready.push_back(job);
+                }
+                () = until(self.sent.front().map(|(due, _)| *due)) => return Some(Error::TimedOut {
+                    endpoint: open.target.address.clone(),
+                    timeout: self.client.options().attempt_timeout,
+                }),
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.sent.len() < IN_FLIGHT_MAX && self.sent_bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    /// Sends what is ready, as far as there is room.
+    fn send(&mut self, open: &Open) {
+        while self.has_room()
+            && let Some(mut job) = self.ready.pop_front()
+        {
+            if job.is_over() {
+                continue;
+            }
+            let now = Instant::now();
+            let left = job.deadline().saturating_duration_since(now);
+            let timeout = left.min(self.client.options().attempt_timeout);
+            let message = job.attempt(timeout);
+            self.sent_bytes += job.bytes();
+            // A stream that takes nothing has broken or is about to say so; the job goes with the others then.
+            let _ = open.requests.try_send(message);
+            self.sent.push_back((now + timeout + ANSWER_GRACE, job));
+        }
+    }
+
+    /// Settles the oldest append under way. An error: the node is not the one to ask.
+    fn answered(&mut self, target: &Target, answer: v1::AppendBatchResponse) -> Option<Error> {
+        let Some((_, mut job)) = self.sent.pop_front() else {
+            return Some(Error::Protocol { message: "an answer came to no append".to_owned() });
+        };
+        self.sent_bytes -= job.bytes();
+        let error = match answer.outcome {
+            Some(Outcome::Appended(appended)) => {
+                self.answers_again();
+                job.finish(Ok(appended));
+                return None;
+            }
+            Some(Outcome::Failed(failure)) => {
+                Error::of_status(&target.address, &Status::from(failure))
+            }
+            None => Error::Protocol { message: "an answer says nothing".to_owned() },
+        };
+        if !error.retryable() {
+            self.answers_again();
+            job.finish(Err(error));
+            return None;
+        }
+        if let Some(at) = job.retry_at(error.clone(), self.client.options()) {
+            self.resting.push_back((at, job));
+        }
+        breaks_connection(&error).then_some(error)
+    }
+
+    fn answers_again(&mut self) {
+        let options = self.client.options();
+        self.backoff = Backoff::new(options.backoff_first, options.backoff_max);
+        self.untried = self.client.shared.endpoints.count();
+    }
+
+    /// After a stream broke: what is unanswered will be sent again, first and in its order; then the next endpoint's
+    /// turn comes, after a wait if all of them have had theirs.
+    async fn broken(&mut self, target: &Target, error: &Error) {
+        tracing::debug!(endpoint = target.address, %error, "a stream of appends broke");
+        let endpoints = &self.client.shared.endpoints;
+        let learnt = error
+            .leader_hint()
+            .is_some_and(|leader| leader != target.address && endpoints.learnt(leader));
+        if !learnt {
+            endpoints.failed(target, breaks_connection(error));
+        }
+        self.sent_bytes = 0;
+        for (_, job) in self.sent.drain(..).rev() {
+            self.ready.push_front(job);
+        }
+        self.untried = self.untried.saturating_sub(1);
+        let wait = if self.untried > 0 {
+            Duration::ZERO
+        } else {
+            self.untried = self.client.shared.endpoints.count();
+            self.backoff.next().max(error.retry_after().unwrap_or_default())
+        };
+        let options = self.client.options();
+        let go_on = Instant::now() + wait;
+        let gives_up = |job: &mut Job| {
+            let late = !error.retryable() || job.deadline() <= go_on;
+            if late && error.retryable() {
+                job.give_up(error.clone(), options);
+            } else if late {
+                job.finish(Err(error.clone()));
+            }
+            late || job.is_over()
+        };
+        self.ready.retain_mut(|job| !gives_up(job));
+        self.resting.retain_mut(|(_, job)| !gives_up(job));
+        tokio::time::sleep_until(go_on).await;
+    }
+}
+
+/// Waits for a moment; for ever when there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

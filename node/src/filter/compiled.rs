@@ -1,0 +1,60 @@
+//! A filter, compiled.
+
+use reckon_api::v1;
+
+use super::candidates::candidates;
+use super::error::{FilterError, Limit};
+use super::expression::{EventValues, OverBudget};
+use super::term::Term;
+use crate::engine::{QueryItem, RecordedEvent, Select, SelectError};
+use crate::limits;
+
+const TERMS: Limit = Limit { name: "filter_terms_max", maximum: limits::FILTER_TERMS_MAX };
+
+/// Events for which every term holds.
+#[derive(Debug)]
+pub struct Filter {
+    /// From the cheapest.
+    terms: Vec<Term>,
+    candidates: Option<Vec<QueryItem>>,
+}
+
+impl Filter {
+    /// Compiles a filter as it came; errors name fields as `filter.terms[2].stream_regex`. No terms ask for
+    /// nothing.
+    pub fn compile(filter: &v1::Filter) -> Result<Self, FilterError> {
+        TERMS.check("filter.terms", filter.terms.len(), "terms; ask several times")?;
+        let mut terms = filter
+            .terms
+            .iter()
+            .enumerate()
+            .map(|(index, term)| Term::compile(&format!("filter.terms[{index}]"), term))
+            .collect::<Result<Vec<_>, _>>()?;
+        terms.sort_by_key(|term| term.condition.cost_rank());
+        let candidates = candidates(&terms);
+        Ok(Self { terms, candidates })
+    }
+}
+
+impl Select for Filter {
+    fn candidates(&self) -> Option<&[QueryItem]> {
+        self.candidates.as_deref()
+    }
+
+    fn selects(&self, event: &RecordedEvent) -> Result<bool, SelectError> {
+        let view = event.event();
+        let values = EventValues::new(event, &view);
+        for term in &self.terms {
+            let holds = term.holds(event.stream_id(), &view, &values).map_err(
+                |OverBudget { steps_max }| SelectError::TooCostly {
+                    position: event.position,
+                    steps_max,
+                },
+            )?;
+            if !holds {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,188 @@
+//! Mending sealed files: one that was found damaged is fenced, so that it answers nothing any more, and is fetched
+//! again from another member.
+//!
+//! Members that sealed as often hold the same contents, whatever they have merged since. So a member with a damaged
+//! file asks for the checkpoint of one that has come exactly as far, and takes over its list of files. A member that
+//! met the damage while applying cannot go on without the file: it ends, and takes over a checkpoint before it starts
+//! Raft again, also a newer one, for then there is no state yet that would have to agree.
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::storage::RaftLogStorage as _;
+use openraft::{RaftLogReader as _, entry::RaftEntry as _};
+use reckon_api::v1;
+
+use super::RaftCore;
+use super::damage::Damage;
+use super::fetcher::{FetchError, Fetcher, Giver};
+use super::network::client;
+use super::snapshot::{decode_membership, log_id};
+use super::state_machine::SharedEngine;
+use super::types::StoredMembership;
+use super::wire;
+use crate::limits;
+use crate::log::LogStore;
+use crate::storage::{Checkpoint, Identity};
+
+/// Mends what is fenced.
+#[derive(Debug, Clone)]
+pub struct Repairer {
+    pub identity: Identity,
+    pub fetcher: Fetcher,
+    pub damage: Damage,
+}
+
+/// Why damage before the start cannot be mended.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    #[error("{files:?} are damaged, and the store has no other member to fetch them from")]
+    Alone { files: Vec<String> },
+    #[error("the checkpoint's membership: {0}")]
+    Membership(std::io::Error),
+    #[error("the log cannot follow the checkpoint of another member: {0}")]
+    Log(std::io::Error),
+}
+
+impl RepairError {
+    /// Never by itself: somebody has to look.
+    pub const fn retryable(&self) -> bool {
+        false
+    }
+}
+
+impl Repairer {
+    /// Waits for damage, and tries to mend it until it is mended. Ends with the member.
+    pub async fn run(self, raft: RaftCore, engine: SharedEngine) {
+        let mut found = self.damage.watch();
+        loop {
+            while self.damaged() {
+                let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
+                for giver in givers {
+                    match self.replace_files(&giver).await {
+                        Ok(Some(removals)) => {
+                            let sealed = self.fetcher.store.sealed();
+                            let taken = engine.write().take_others_files(sealed, &removals);
+                            if let Err(error) = taken {
+                                tracing::error!(%error, "another member's files are unreadable");
+                            }
+                        }
+                        Ok(None) => continue,
+                        Err(error) => self.not_yet(&giver, &error),
+                    }
+                    break;
+                }
+                if self.damaged() {
+                    tokio::time::sleep(limits::REPAIR_RETRY_DELAY).await;
+                } else {
+                    tracing::info!("the damaged files are whole again");
+                }
+            }
+            if found.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Mends what was fenced by an earlier process, before Raft starts. Returns when nothing is damaged any more.
+    pub async fn before_start(&self, log: &LogStore) -> Result<(), RepairError> {
+        while self.damaged() {
+            let store = &self.fetcher.store;
+            let Some(own) = store.checkpoint() else { return Ok(()) };
+            let membership = decode_membership(&own.membership).map_err(RepairError::Membership)?;
+            let givers = self.givers(&membership);
+            if givers.is_empty() {
+                return Err(RepairError::Alone { files: self.damage.files() });
+            }
+            for giver in givers {
+                match self.take_over(&giver).await {
+                    Ok(true) => return self.align(log).await.map_err(RepairError::Log),
+                    Ok(false) => {}
+                    Err(error) => self.not_yet(&giver, &error),
+                }
+            }
+            tokio::time::sleep(limits::REPAIR_RETRY_DELAY).await;
+        }
+        Ok(())
+    }
+
+    fn damaged(&self) -> bool {
+        !self.fetcher.store.fenced().is_empty()
+    }
+
+    fn not_yet(&self, giver: &Giver, error: &FetchError) {
+        let files = self.damage.files();
+        tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
+    }
+
+    /// Takes over the files of a member that has sealed exactly as often, and tells how far it had reclaimed in
+    /// them. `None`: it has sealed less or more often, so its files may hold something else.
+    async fn replace_files(&self, giver: &Giver) -> Result<Option<Bytes>, FetchError> {
+        let Some(offered) = self.offered(giver).await? else { return Ok(None) };
+        let store = self.fetcher.store.clone();
+        let Some(own) = store.checkpoint() else { return Ok(None) };
+        if (offered.seal, offered.digest) != (own.seal, own.digest) {
+            return Ok(None);
+        }
+        self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
+        let removals = offered.local_state.clone();
+        self.fetcher.offload.run(move || store.replace_files(&offered)).await?;
+        Ok(Some(removals))
+    }
+
+    /// As [`Self::replace_files`], but a newer checkpoint is as good: it is of committed entries, and nothing runs
+    /// here yet that would have to agree with it.
+    async fn take_over(&self, giver: &Giver) -> Result<bool, FetchError> {
+        if self.replace_files(giver).await?.is_some() {
+            return Ok(true);
+        }
+        let Some(offered) = self.offered(giver).await? else { return Ok(false) };
+        let store = self.fetcher.store.clone();
+        if store.checkpoint().is_some_and(|own| own.seal >= offered.seal) {
+            return Ok(false);
+        }
+        self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
+        self.fetcher.offload.run(move || store.install(&offered)).await?;
+        Ok(true)
+    }
+
+    /// Cuts what the log has in place of entries that the checkpoint says were committed. What this member has
+    /// acknowledged behind them stays.
+    async fn align(&self, log: &LogStore) -> std::io::Result<()> {
+        let Some(checkpoint) = self.fetcher.store.checkpoint() else { return Ok(()) };
+        let applied = log_id(checkpoint.applied);
+        let mut log = log.clone();
+        let index = applied.index();
+        let mut reader = log.get_log_reader().await;
+        let entries = reader.try_get_log_entries(index.saturating_sub(1)..=index).await?;
+        let own = entries.iter().find(|entry| entry.index() == index).map(|entry| entry.log_id());
+        if own.is_some_and(|own| own != applied) {
+            // Another leader's entry was committed here, so nothing behind this one ever was.
+            let before = entries.iter().find(|entry| entry.index() + 1 == index);
+            log.truncate_after(before.map(|entry| entry.log_id())).await?;
+        }
+        Ok(())
+    }
+
+    async fn offered(&self, giver: &Giver) -> Result<Option<Checkpoint>, FetchError> {
+        let mut peer = client(self.fetcher.connections.open(&giver.address).map_err(Box::new)?);
+        let request = v1::GetCheckpointRequest { envelope: Some(giver.envelope.clone()) };
+        let asked = tokio::time::timeout(limits::PEER_CALL_TIMEOUT, peer.get_checkpoint(request));
+        let answer = asked
+            .await
+            .map_err(|_elapsed| FetchError::Stalled("its checkpoint".to_owned()))?
+            .map_err(Box::new)?
+            .into_inner();
+        Ok(Checkpoint::decode(&answer.checkpoint).ok())
+    }
+
+    fn givers(&self, membership: &StoredMembership) -> Vec<Giver> {
+        membership
+            .nodes()
+            .filter(|(id, _)| **id != self.identity.node_id)
+            .map(|(id, node)| Giver {
+                address: node.peer_address.clone(),
+                envelope: wire::envelope(&self.identity, *id),
+            })
+            .collect()
+    }
+}

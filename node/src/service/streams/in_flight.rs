@@ -1,0 +1,32 @@
+//! A cap on requests of one kind in flight.
+
+use std::sync::Arc;
+
+use reckon_api::Reason;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+
+/// How many requests of one kind may be in work on this node. Cheap to clone; clones share the cap.
+#[derive(Debug, Clone)]
+pub(super) struct InFlight {
+    limit: &'static str,
+    maximum: usize,
+    slots: Arc<Semaphore>,
+}
+
+impl InFlight {
+    /// `limit` is the configuration's name for `maximum`.
+    pub fn new(limit: &'static str, maximum: usize) -> Self {
+        Self { limit, maximum, slots: Arc::new(Semaphore::new(maximum)) }
+    }
+
+    /// A slot until it is dropped; refused at once when there is none.
+    pub fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
+        Arc::clone(&self.slots).try_acquire_owned().map_err(|_full| {
+            Reason::TooManyRequests.status(
+                format!("{} requests are in flight on this node, which is the most", self.maximum),
+                [("limit", self.limit.to_owned()), ("maximum", self.maximum.to_string())],
+            )
+        })
+    }
+}
