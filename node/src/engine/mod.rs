@@ -53,7 +53,7 @@ pub use overlay::{IndexEntry, Overlay};
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
 pub use query::{AppendCondition, Query, QueryItem};
 pub use reader::{
-    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState,
+    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState, Totals,
 };
 pub use refusal::Refusal;
 pub use removals::{Reclaimable, Removal, Removals};

@@ -52,8 +52,8 @@ impl Scenario {
             mix: Mix {
                 streams: chance.random_range(3..=6),
                 pause_ms_max: chance.random_range(50..=200),
-                conditions: CONDITIONS_SERVED && chance.random(),
-                removals: REMOVALS_SERVED && chance.random(),
+                conditions: chance.random(),
+                removals: chance.random(),
             },
         }
     }
@@ -63,6 +63,3 @@ impl Scenario {
         StdRng::seed_from_u64(self.seed.rotate_left(17) ^ part.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 }
-
-const CONDITIONS_SERVED: bool = false;
-const REMOVALS_SERVED: bool = false;
