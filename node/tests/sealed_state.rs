@@ -256,7 +256,9 @@ async fn full_disks_refuse_appends_serve_reads_and_recover_without_a_restart() {
             // A full follower may lack what the others have committed: it shows what it has.
             assert!(read_stale(node).await.expect("reads go on"), "{} shows events", node.name);
         }
-        ballast.iter().for_each(|file| fs::remove_file(file).expect("room comes back"));
+        for file in &ballast {
+            fs::remove_file(file).expect("room comes back");
+        }
         eventually("appends are taken again", || async {
             append(&store.nodes[leader], "s").await.ok()
         })

@@ -6,6 +6,9 @@ use reckon_api::v1::{self, filter_term::Kind};
 
 use crate::query::{self, Item, QUERY_ITEM};
 
+/// Makes a term out of a text.
+type MakeKind = fn(String) -> Kind;
+
 /// Which events. Options of different names must all hold.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Filters (all that are given must hold; each has a --not- form)")]
@@ -110,8 +113,7 @@ impl FilterArgs {
                 add(negate, Kind::Query(query::query(query)));
             }
         }
-        type Make = fn(String) -> Kind;
-        let texts: [(&[String], &[String], Make); 5] = [
+        let texts: [(&[String], &[String], MakeKind); 5] = [
             (self.pattern.as_slice(), &self.not_patterns, Kind::StreamPattern),
             (self.prefix.as_slice(), &self.not_prefixes, Kind::StreamPrefix),
             (self.suffix.as_slice(), &self.not_suffixes, Kind::StreamSuffix),
@@ -119,8 +121,12 @@ impl FilterArgs {
             (&self.expressions, &self.not_expressions, Kind::Expression),
         ];
         for (wanted, unwanted, kind) in texts {
-            wanted.iter().for_each(|text| add(false, kind(text.clone())));
-            unwanted.iter().for_each(|text| add(true, kind(text.clone())));
+            for text in wanted {
+                add(false, kind(text.clone()));
+            }
+            for text in unwanted {
+                add(true, kind(text.clone()));
+            }
         }
         if let Some(partition) = self.partition {
             add(false, share(partition));

@@ -170,6 +170,10 @@ impl Engine {
 
 /// What a layer says about an event: nothing, that it is not there any more, or the event. An id is used again
 /// only after its event was removed, so the newest layer that knows it decides.
+#[allow(
+    clippy::option_option,
+    reason = "not known here, known to be gone, and there are three answers"
+)]
 fn event_in(
     layer: &dyn Layer,
     removals: &Removals,

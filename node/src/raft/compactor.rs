@@ -36,10 +36,10 @@ impl Compactor {
     pub async fn run(mut self) {
         let mut reclaim_at = Instant::now() + self.reclaim_after;
         loop {
-            if let Err(error) = self.merge_all().await {
-                if !self.go_on(&error) {
-                    return;
-                }
+            if let Err(error) = self.merge_all().await
+                && !self.go_on(&error)
+            {
+                return;
             }
             if Instant::now() >= reclaim_at {
                 if let Err(error) = self.reclaim().await

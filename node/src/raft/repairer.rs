@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
-use openraft::{RaftLogReader as _, entry::RaftEntry as _};
+use openraft::{RaftLogReader as _, entry::RaftEntry};
 use reckon_api::v1;
 use tokio::sync::watch;
 
@@ -164,11 +164,11 @@ impl Repairer {
         let index = applied.index();
         let mut reader = log.get_log_reader().await;
         let entries = reader.try_get_log_entries(index.saturating_sub(1)..=index).await?;
-        let own = entries.iter().find(|entry| entry.index() == index).map(|entry| entry.log_id());
+        let own = entries.iter().find(|entry| entry.index() == index).map(RaftEntry::log_id);
         if own.is_some_and(|own| own != applied) {
             // Another leader's entry was committed here, so nothing behind this one ever was.
             let before = entries.iter().find(|entry| entry.index() + 1 == index);
-            log.truncate_after(before.map(|entry| entry.log_id())).await?;
+            log.truncate_after(before.map(RaftEntry::log_id)).await?;
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl Store {
             let (records, runs) = (offered.records.clone(), offered.runs.clone());
             // What the engine keeps of its own speaks of the files.
             let local_state = offered.local_state.clone();
-            Ok(Checkpoint { records, runs, local_state, ..now.clone() })
+            Ok(Checkpoint { local_state, records, runs, ..now.clone() })
         })?;
         let mut changes = shared.changes.lock();
         for name in moved {

@@ -236,7 +236,6 @@ fn write_least(sources: &mut [RunEntries], writer: &mut RunWriter) -> Result<boo
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
     use crate::storage::LogPosition;

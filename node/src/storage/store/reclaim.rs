@@ -73,7 +73,7 @@ impl Store {
             return Ok(());
         }
         let bytes_after = if summary.positions.is_empty() { 0 } else { file.bytes };
-        let new = (!summary.positions.is_empty()).then(|| RecordsMeta {
+        let new = (!summary.positions.is_empty()).then_some(RecordsMeta {
             file,
             positions: summary.positions,
             epochs_us: summary.epochs_us.0..=summary.epochs_us.1,

@@ -223,8 +223,7 @@ impl TableReader {
         let blocks_end = opened.footer.file_bytes - FOOTER_BYTES as u64;
         let end = handle.offset.checked_add(u64::from(handle.bytes));
         let bytes = handle.bytes as usize;
-        if bytes < HEADER_BYTES
-            || bytes > block::STORED_BYTES_MAX
+        if !(HEADER_BYTES..=block::STORED_BYTES_MAX).contains(&bytes)
             || end.is_none_or(|end| end > blocks_end)
         {
             return Err(self.damaged(handle.offset, "an index leads out of the file"));
