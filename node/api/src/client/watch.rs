@@ -76,12 +76,11 @@ struct State {
 impl State {
     async fn next_item(&mut self) -> Result<Watched, Error> {
         loop {
-            let (target, messages) = match &mut self.source {
-                Some(source) => source,
-                None => {
-                    let opened = self.open().await?;
-                    self.source.insert(opened)
-                }
+            let (target, messages) = if let Some(source) = &mut self.source {
+                source
+            } else {
+                let opened = self.open().await?;
+                self.source.insert(opened)
             };
             let (error, broken) = match messages.message().await {
                 Ok(Some(message)) => match message.message {
