@@ -6,9 +6,6 @@ use reckon_api::v1::{self, filter_term::Kind};
 
 use crate::query::{self, Item, QUERY_ITEM};
 
-/// Makes a term out of a text.
-type MakeKind = fn(String) -> Kind;
-
 /// Which events. Options of different names must all hold.
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Filters (all that are given must hold; each has a --not- form)")]
@@ -66,6 +63,9 @@ pub struct FilterArgs {
     not_partition: Option<Partition>,
 }
 
+/// Makes a term of a text.
+type Make = fn(String) -> Kind;
+
 /// A share of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Partition {
@@ -113,7 +113,7 @@ impl FilterArgs {
                 add(negate, Kind::Query(query::query(query)));
             }
         }
-        let texts: [(&[String], &[String], MakeKind); 5] = [
+        let texts: [(&[String], &[String], Make); 5] = [
             (self.pattern.as_slice(), &self.not_patterns, Kind::StreamPattern),
             (self.prefix.as_slice(), &self.not_prefixes, Kind::StreamPrefix),
             (self.suffix.as_slice(), &self.not_suffixes, Kind::StreamSuffix),
