@@ -26,7 +26,7 @@ impl Fault {
     /// Every fault and its weight.
     const ALL: [(Self, u32); 14] = [
         (Self::Crash, 18),
-        (Self::PowerLoss, 3),
+        (Self::PowerLoss, 6),
         (Self::Restart, 7),
         (Self::Isolation, 14),
         (Self::OneWayPartition, 14),

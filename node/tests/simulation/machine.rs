@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::bugs::Bug;
 use crate::log_disk::VolumeDisk;
 use crate::network::{CLIENT_PORT, PEER_PORT, SimulatedDial, listen};
+use crate::scenario::Scenario;
 use crate::trace::{self, Kind};
 use crate::volume::FaultyVolume;
 use crate::world::EPOCH_SECONDS;
@@ -53,9 +54,6 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// An ordinary disk.
-    pub const ORDINARY_US: (u64, u64) = (100, 4_000);
-
     fn next(&mut self) -> Duration {
         Duration::from_micros(self.chance.random_range(self.least_us..=self.most_us))
     }
@@ -94,6 +92,7 @@ pub struct Machines {
     /// The nodes that found the store by themselves; empty: an operator founds it.
     expect: Rc<Vec<String>>,
     bug: Option<Bug>,
+    disk_us: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -104,13 +103,14 @@ struct Shared {
 
 impl Machines {
     /// No machine yet.
-    pub fn new(expect: Vec<String>, bug: Option<Bug>) -> Self {
-        Self { shared: Rc::default(), expect: Rc::new(expect), bug }
+    pub fn new(expect: Vec<String>, scenario: &Scenario) -> Self {
+        let Scenario { bug, disk_us, .. } = *scenario;
+        Self { shared: Rc::default(), expect: Rc::new(expect), bug, disk_us }
     }
 
     /// Puts up a machine with an empty volume.
     pub fn add(&self, name: &str, seed: u64, clock_offset_us: i64) {
-        let (least_us, most_us) = Pace::ORDINARY_US;
+        let (least_us, most_us) = self.disk_us;
         let pace = Pace { chance: StdRng::seed_from_u64(seed), least_us, most_us };
         let machine = Machine {
             name: name.to_owned(),

@@ -10,7 +10,7 @@ use turmoil::Sim;
 
 use crate::bugs::Bug;
 use crate::faults::Fault;
-use crate::machine::{Machines, Pace};
+use crate::machine::Machines;
 use crate::operator::{Operator, Task};
 use crate::scenario::Scenario;
 use crate::trace::{self, Kind};
@@ -24,7 +24,7 @@ enum Undo {
     Release(Vec<(String, String)>),
     Loss(String, String),
     Latency,
-    Pace(String),
+    Pace(Vec<String>),
     Capacity(Vec<String>),
 }
 
@@ -126,7 +126,11 @@ impl Nemesis {
                 sim.repair(one.as_str(), other.as_str());
             }
             Undo::Latency => sim.set_max_message_latency(self.scenario.latency_max),
-            Undo::Pace(name) => self.pace(&name, Pace::ORDINARY_US),
+            Undo::Pace(names) => {
+                for name in names {
+                    self.pace(&name, self.scenario.disk_us);
+                }
+            }
             Undo::Capacity(names) => {
                 for name in names {
                     self.machines.with(&name, |machine| machine.volume.set_capacity(None));
@@ -175,8 +179,11 @@ impl Nemesis {
             }
             Fault::SlowDisk => {
                 let most_us = self.chance.random_range(50_000..=800_000);
-                self.pace(victim, (most_us / 10, most_us));
-                self.later(now, 500..=4_000, Undo::Pace(victim.to_owned()));
+                let victims = self.one_or_all(victim);
+                for name in &victims {
+                    self.pace(name, (most_us / 10, most_us));
+                }
+                self.later(now, 500..=4_000, Undo::Pace(victims));
             }
             Fault::FullDisk => self.fill_disks(now, victim),
             Fault::Transfer => self.operator.ask(Task::Transfer),
@@ -257,8 +264,7 @@ impl Nemesis {
     }
 
     fn fill_disks(&mut self, now: Duration, victim: &str) {
-        let all = self.chance.random();
-        let victims = if all { self.machines.names() } else { vec![victim.to_owned()] };
+        let victims = self.one_or_all(victim);
         for name in &victims {
             self.machines.with(name, |machine| {
                 let used = machine.volume.used_bytes();
@@ -308,6 +314,10 @@ impl Nemesis {
 
     fn running(&self) -> Vec<String> {
         self.machines.names().into_iter().filter(|name| !self.down.contains(name)).collect()
+    }
+
+    fn one_or_all(&mut self, victim: &str) -> Vec<String> {
+        if self.chance.random() { self.machines.names() } else { vec![victim.to_owned()] }
     }
 
     /// A machine that runs: any, or, as often, one that leads or believes that it does.

@@ -89,7 +89,7 @@ impl Run<'_> {
         Randomness::seed(scenario.seed);
         let founders: Vec<_> = (1..=scenario.founders).map(|n| format!("node-{n}")).collect();
         let expect = if scenario.expect { founders.clone() } else { Vec::new() };
-        let machines = Machines::new(expect, scenario.bug);
+        let machines = Machines::new(expect, scenario);
         let mut sim = turmoil::Builder::new()
             .rng_seed(scenario.seed)
             .simulation_duration(Duration::from_hours(1))

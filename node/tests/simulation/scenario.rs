@@ -25,6 +25,8 @@ pub struct Scenario {
     pub fault_every: Duration,
     /// The longest latency of an undisturbed network.
     pub latency_max: Duration,
+    /// How long pieces of disk work take on an undisturbed machine, from and to, microseconds.
+    pub disk_us: (u64, u64),
     /// How far the machines' clocks are apart at most, microseconds.
     pub clock_offset_us_max: i64,
     pub mix: Mix,
@@ -48,6 +50,11 @@ impl Scenario {
             duration: duration.unwrap_or(drawn),
             fault_every: Duration::from_millis(chance.random_range(800..=3_000)),
             latency_max: Duration::from_millis(chance.random_range(3..=15)),
+            disk_us: match chance.random_range(0..6) {
+                0 => (20_000, 250_000),
+                1 | 2 => (2_000, 40_000),
+                _ => (100, 4_000),
+            },
             clock_offset_us_max: if chance.random() { 0 } else { 2_000_000 },
             mix: Mix {
                 streams: chance.random_range(3..=6),

@@ -1,11 +1,11 @@
 //! Everything that anybody was told of the one order of events, put together; contradictions are violations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
 use super::Violation;
-use crate::history::{Action, Notice, Operation, Outcome, Part, Seen};
+use crate::history::{Action, Notice, Operation, Outcome, Part, Removal, Seen};
 
 /// An event at its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Order<'h> {
     pub sent: HashMap<Uuid, &'h Part>,
     /// Removals by their positions.
     pub notices: BTreeMap<u64, Notice>,
+    /// Positions of removals that somebody was told of.
+    told_removals: BTreeSet<u64>,
     by_version: HashMap<(String, u64), u64>,
 }
 
@@ -52,6 +54,9 @@ impl<'h> Order<'h> {
                     Outcome::Appended { first, last, last_versions, .. },
                 ) => {
                     order.tell_appended(parts, (*first, *last), last_versions, violations);
+                }
+                (_, Outcome::Removed { position, .. }) => {
+                    order.told_removals.insert(*position);
                 }
                 (_, Outcome::Stream { events, .. } | Outcome::All { events, .. }) => {
                     for seen in events {
@@ -174,9 +179,22 @@ impl<'h> Order<'h> {
         self.position_of.get(id).and_then(|at| self.at.get(at)).map(|known| known.version)
     }
 
-    /// Whether anything was ever removed from a stream.
-    pub fn removes_from(&self, stream: &str) -> bool {
-        self.notices.values().any(|notice| notice.stream == stream)
+    /// Whether a stream had events that were removed before anybody saw them: versions are missing.
+    pub fn hides_events(&self, stream: &str) -> bool {
+        let known = self.by_version.keys().filter(|(name, _)| name == stream);
+        let (count, end) =
+            known.fold((0, 0), |(count, end), (_, version)| (count + 1, end.max(version + 1)));
+        let removed = self.notices.values().filter(|notice| notice.stream == stream);
+        count < removed.map(|notice| notice.first_version).fold(end, u64::max)
+    }
+
+    /// Whether a removal of this kind took effect that no client was told of.
+    pub fn removed_untold(&self, stream: &str, removal: Removal) -> bool {
+        self.notices.iter().any(|(position, notice)| {
+            notice.stream == stream
+                && notice.removal == removal
+                && !self.told_removals.contains(position)
+        })
     }
 
     /// The position that an operation's events begin at, if one of them is known.

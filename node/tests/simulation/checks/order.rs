@@ -244,7 +244,7 @@ fn steps<'h>(
                 let last = part.events.last().and_then(|id| order.version_of(id));
                 // It took effect, at some time; or perhaps, and was removed before anybody saw it; or it did not.
                 let completed = known.then_some(Duration::MAX);
-                (known || order.removes_from(&part.stream)).then(|| append(part, completed, last))
+                (known || order.hides_events(&part.stream)).then(|| append(part, completed, last))
             });
             parts.collect()
         }
@@ -260,10 +260,13 @@ fn steps<'h>(
             };
             vec![(parts[0].stream.as_str(), completed, action)]
         }
-        (
-            Action::Delete { .. } | Action::Tombstone { .. } | Action::Truncate { .. },
-            Outcome::Removed { .. } | Outcome::Unknown,
-        ) => vec![removal(operation)],
+        (Action::Delete { .. } | Action::Tombstone { .. } | Action::Truncate { .. }, outcome) => {
+            let told = matches!(outcome, Outcome::Removed { .. });
+            let (stream, completed, action) = removal(operation);
+            let StepAction::Remove { removal, .. } = action else { return Vec::new() };
+            let perhaps = *outcome == Outcome::Unknown && order.removed_untold(stream, removal);
+            if told || perhaps { vec![(stream, completed, action)] } else { Vec::new() }
+        }
         (
             Action::ReadStream { stream, freshness: Freshness::Linearizable },
             Outcome::Stream { first, last, events, .. },
