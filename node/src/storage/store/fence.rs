@@ -8,7 +8,7 @@ use super::super::volume::Volume as _;
 use super::output::Output;
 use super::staging::{is_part, unstage};
 use super::view::View;
-use super::{Store, StoreError};
+use super::{Changes, Store, StoreError};
 
 impl Store {
     /// Notes that a file of the state is damaged: it is not merged and not sent until it is restored. Reads of it go on,
@@ -67,13 +67,13 @@ impl Store {
         if !same(now.as_deref()) {
             return Err(StoreError::Superseded);
         }
-        let mut moved = Vec::new();
+        let mut moved: Vec<String> = Vec::new();
         {
             let mut changes = shared.changes.lock();
             for file in offered.files() {
                 if changes.fenced.contains_key(&file.name) || !is_part(now.as_deref(), file) {
                     unstage(shared, &mut changes, file)?;
-                    moved.push(file.name.as_str());
+                    moved.push(file.name.clone());
                 }
             }
         }
@@ -88,13 +88,19 @@ impl Store {
             Ok(Checkpoint { local_state, records, runs, ..now.clone() })
         })?;
         let mut changes = shared.changes.lock();
-        for name in moved {
+        self.put_in_place(&mut changes, &moved);
+        Ok(())
+    }
+
+    /// Files with these names were received, and were put in their place in a state that is committed: those that were
+    /// fenced are whole again.
+    pub(super) fn put_in_place(&self, changes: &mut Changes, names: &[String]) {
+        for name in names {
             changes.staged.remove(name);
             if changes.fenced.remove(name).is_some() {
                 self.renew(name);
             }
         }
-        Ok(())
     }
 
     /// Gives readers another handle on a file that was replaced under its name, and forgets what is cached of the old.

@@ -119,7 +119,10 @@ impl Store {
             let mut changes = shared.changes.lock();
             let mut moved = Vec::new();
             for file in checkpoint.files() {
-                if !is_part(now.as_deref(), file) {
+                // What is fenced and was fetched again is mended; what was fenced since then stays so for now.
+                let mended =
+                    changes.fenced.contains_key(&file.name) && changes.staged.contains(&file.name);
+                if mended || !is_part(now.as_deref(), file) {
                     unstage(shared, &mut changes, file)?;
                     moved.push(file.name.clone());
                 }
@@ -146,9 +149,7 @@ impl Store {
             }
         })?;
         let mut changes = shared.changes.lock();
-        for name in &moved {
-            changes.staged.remove(name);
-        }
+        self.put_in_place(&mut changes, &moved);
         Ok(installed)
     }
 

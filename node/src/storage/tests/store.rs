@@ -249,3 +249,31 @@ fn a_stopped_store_ends_long_work_and_keeps_its_state() {
     assert!(matches!(store.merge(&plan).unwrap_err(), StoreError::Stopped));
     model.check(&store);
 }
+
+#[test]
+fn an_install_puts_fetched_files_in_the_place_of_fenced_ones() {
+    let from = driven::open(&FaultyVolume::default()).unwrap();
+    let disk = FaultyVolume::default();
+    let to = driven::open(&disk).unwrap();
+    let mut model = Model::new(4);
+    for number in 0..3 {
+        let batch = model.batch(10);
+        driven::seal(&from, &batch).unwrap();
+        if number < 2 {
+            driven::seal(&to, &batch).unwrap();
+        }
+        model.take(&batch);
+    }
+    let damaged = to.checkpoint().unwrap().records[0].file.clone();
+    disk.overwrite(&damaged.name, 20, &[0x5a; 64]);
+    assert!(to.fence(&damaged.name));
+    let checkpoint = from.checkpoint().unwrap();
+    let received = driven::receive(&from, &to, &checkpoint).unwrap();
+    assert!(received.contains(&damaged), "what is fenced is fetched");
+    to.install(&checkpoint).unwrap();
+    assert_eq!(to.fenced(), []);
+    model.check(&to);
+    assert_eq!(driven::paths(&disk), driven::named(&to));
+    drop(to);
+    model.check(&driven::open(&disk).unwrap());
+}
