@@ -187,8 +187,8 @@ pub const REGEX_BYTES_MAX: usize = 1024;
 pub const REGEX_NESTING_MAX: u32 = 32;
 
 /// Largest compiled regular expression, in bytes. Repetitions multiply (`(a{100}){100}`), and in the worst case
-/// a search takes the product of this and the text. Room for two dozen Unicode classes.
-pub const REGEX_PROGRAM_BYTES_MAX: usize = 512 << 10;
+/// a search takes the product of this and the text.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 128 << 10;
 
 /// Longest CEL expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 4096;

@@ -119,7 +119,7 @@ pub(super) fn has_control(name: &str) -> bool {
     name.bytes().any(|byte| byte < b' ')
 }
 
-fn event_ids(record: &RecordView) -> impl Iterator<Item = [u8; 16]> + '_ {
+pub(super) fn event_ids(record: &RecordView) -> impl Iterator<Item = [u8; 16]> + '_ {
     record.spans().map(|span| record.event_id(span))
 }
 

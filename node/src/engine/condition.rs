@@ -13,12 +13,11 @@ pub(super) fn first_match(
     engine: &Engine,
     condition: &AppendCondition,
 ) -> Result<Option<u64>, ReadError> {
-    let Some(from) = condition.after_position.map_or(Some(0), |after| after.checked_add(1)) else {
-        return Ok(None);
-    };
+    let Some(from) = condition.from() else { return Ok(None) };
+    let first_readable = |stream_id: &str| engine.first_readable(stream_id);
     for layer in engine.ascending() {
         if layer.positions().end > from
-            && let Some(position) = first_match_in(engine, layer, condition, from)?
+            && let Some(position) = first_match_in(layer, condition, from, &first_readable)?
         {
             return Ok(Some(position));
         }
@@ -26,11 +25,12 @@ pub(super) fn first_match(
     Ok(None)
 }
 
-fn first_match_in(
-    engine: &Engine,
+/// The first match in one layer. `first_readable` gives the first version of a stream that can be read.
+pub(super) fn first_match_in(
     layer: &dyn Layer,
     condition: &AppendCondition,
     from: u64,
+    first_readable: &dyn Fn(&str) -> Result<u64, ReadError>,
 ) -> Result<Option<u64>, ReadError> {
     let Some(first) = layer.record_from(from)? else { return Ok(None) };
     let items = &condition.query.items;
@@ -47,7 +47,7 @@ fn first_match_in(
         for event in matching {
             let first_version = match readable_from {
                 Some(version) => version,
-                None => *readable_from.insert(engine.first_readable(event.stream_id())?),
+                None => *readable_from.insert(first_readable(event.stream_id())?),
             };
             if event.version >= first_version {
                 return Ok(Some(event.position));

@@ -35,6 +35,11 @@ impl Layers {
         self.sealed = sealed;
     }
 
+    /// Whether there are any in files.
+    pub fn has_files(&self) -> bool {
+        !self.sealed.layers.is_empty()
+    }
+
     /// The position behind the last sealed record.
     pub fn sealed_end(&self) -> u64 {
         sealed_end(&self.sealed)
@@ -45,15 +50,15 @@ impl Layers {
         self.frozen.iter().map(|frozen| frozen.bytes()).sum()
     }
 
-    /// Those in files, from the lowest positions up.
-    pub fn ascending_sealed(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
-        self.sealed.layers.iter().map(|layer| layer as &dyn Layer)
+    /// Those in files, from the highest positions down.
+    pub fn sealed_newest_first(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
+        self.sealed.layers.iter().rev().map(|layer| layer as &dyn Layer)
     }
 
     /// From the lowest positions up.
     pub fn ascending(&self) -> impl DoubleEndedIterator<Item = &dyn Layer> {
         let frozen = self.frozen.iter().map(|frozen| frozen.as_ref() as &dyn Layer);
-        self.ascending_sealed().chain(frozen)
+        self.sealed_newest_first().rev().chain(frozen)
     }
 
     /// From the highest positions down: what a layer says goes before what a later one of these says.

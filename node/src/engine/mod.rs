@@ -23,6 +23,7 @@ mod notice;
 mod outcome;
 mod overlay;
 mod page;
+mod prefetch;
 mod query;
 mod reader;
 mod refusal;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+pub use crate::storage::LogPosition;
 pub use command::{Command, CorruptCommand, StreamAppend};
 pub use error::{ApplyError, ReadError};
 pub use expectation::Expectation;
@@ -51,6 +53,7 @@ pub use notice::{NOTICES_STREAM, StreamChange, StreamNotice};
 pub use outcome::{Appended, Outcome, Removed};
 pub use overlay::{IndexEntry, Overlay};
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
+pub use prefetch::prefetch;
 pub use query::{AppendCondition, Query, QueryItem};
 pub use reader::{
     AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState, Totals,

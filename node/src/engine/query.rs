@@ -52,6 +52,11 @@ impl QueryItem {
 }
 
 impl AppendCondition {
+    /// The first position that counts; `None`: none does.
+    pub(super) fn from(&self) -> Option<u64> {
+        self.after_position.map_or(Some(0), |after| after.checked_add(1))
+    }
+
     /// Bytes of the encoded form.
     pub(super) fn encoded_len(&self) -> usize {
         let after = self.after_position.map_or(0, varint_len);

@@ -145,6 +145,12 @@ impl StateReader {
         Ok(None)
     }
 
+    /// The layers below the active overlay, if any of them is in files.
+    pub(super) fn layers_with_files(&self) -> Option<Layers> {
+        let engine = self.engine.read();
+        engine.layers.has_files().then(|| engine.layers.clone())
+    }
+
     fn head(&self, stream_id: &str) -> Result<Option<Head>, ReadError> {
         let engine = self.engine.read();
         if let Some(head) = engine.active.head_here(stream_id) {

@@ -15,7 +15,7 @@ pub fn of(metadata: &MetadataMap, default: Duration) -> Instant {
 /// The part of a caller's time after which it is answered, so that it hears the reason while it still listens: both
 /// its transport and ours count the same time, and end the call without one.
 fn told_in_time(asked: Duration) -> Duration {
-    asked - (asked / 8).min(ANSWER_TIME_MAX)
+    asked.saturating_sub((asked / 8).min(ANSWER_TIME_MAX))
 }
 
 /// What an answer needs at most to get there.

@@ -35,19 +35,15 @@ impl Scan {
     /// The position to begin at; `None`: there is nothing to read.
     pub fn begin(&self, reader: &StateReader, start: Start) -> Result<Option<u64>, ReadError> {
         let Some((first, last)) = self.bounds else { return Ok(None) };
-        Ok(match (start, self.direction) {
-            (Start::First, _) => Some(first),
-            (Start::At(position), Direction::Forward) => Some(position),
-            (Start::Time(time_us), Direction::Forward) => Some(reader.first_position_at(time_us)?),
-            (Start::Last, Direction::Forward) => None,
-            (Start::At(position), Direction::Backward) => Some(position),
-            (Start::Time(time_us), Direction::Backward) => reader.last_position_at(time_us)?,
-            (Start::Last, Direction::Backward) => Some(last),
-        }
-        .filter(|&from| match self.direction {
-            Direction::Forward => from <= last,
-            Direction::Backward => from >= first,
-        }))
+        let forward = self.direction == Direction::Forward;
+        let from = match start {
+            Start::First => Some(first),
+            Start::Last => (!forward).then_some(last),
+            Start::At(position) => Some(position),
+            Start::Time(time_us) if forward => Some(reader.first_position_at(time_us)?),
+            Start::Time(time_us) => reader.last_position_at(time_us)?,
+        };
+        Ok(from.filter(|&from| if forward { from <= last } else { from >= first }))
     }
 
     /// The first position that counts, for a scan forward.

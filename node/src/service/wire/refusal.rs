@@ -120,6 +120,7 @@ fn stream_tombstoned(stream_id: &str) -> Status {
 
 /// Why nothing could be read. A damaged file is fetched again from another member, so a retry may help, at once on
 /// another node.
+#[allow(clippy::needless_pass_by_value, reason = "what takes errors over hands them over")]
 pub fn read_failed(error: ReadError) -> Status {
     let message = error.to_string();
     if let Some(file) = error.damaged_file() {

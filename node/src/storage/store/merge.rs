@@ -235,7 +235,10 @@ fn next_of(sources: &mut [Source]) -> Result<Option<Entry>, StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::storage::LogPosition;
 
     /// A checkpoint with runs of these levels and seals.
     fn checkpoint(seal: u64, runs: &[(u32, RangeInclusive<u64>)]) -> Checkpoint {
@@ -251,7 +254,7 @@ mod tests {
         Checkpoint {
             seal,
             end_position: seal,
-            applied: super::super::super::LogPosition::default(),
+            applied: LogPosition::default(),
             membership: bytes::Bytes::new(),
             state: bytes::Bytes::new(),
             local_state: bytes::Bytes::new(),
@@ -268,8 +271,7 @@ mod tests {
             runs.push((0, seal..=seal));
             while let Some(plan) = MergePlan::of(&checkpoint(seal, &runs)) {
                 assert!(plan.runs.len() == 8 && *plan.seals.end() == seal, "{plan:?}");
-                let names: BTreeSet<_> = plan.runs.iter().map(|run| *run.seals.start()).collect();
-                runs.retain(|(_, seals)| !names.contains(seals.start()));
+                runs.retain(|(_, seals)| !plan.seals.contains(seals.start()));
                 runs.push((plan.level, plan.seals));
             }
             let levels: Vec<_> = runs.iter().map(|(level, _)| *level).collect();
