@@ -1,7 +1,6 @@
 //! Appends while the leader changes, and through nodes that do not lead. Three real processes; the leader is killed
 //! without a word.
 
-#[allow(dead_code, reason = "each crate of tests uses a part of it")]
 mod processes;
 
 use std::collections::BTreeSet;

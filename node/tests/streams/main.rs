@@ -17,7 +17,6 @@ mod filters;
 mod life;
 mod look_up;
 mod messages;
-#[allow(dead_code, reason = "each crate of tests uses a part of it")]
 #[path = "../processes/mod.rs"]
 mod processes;
 mod read;

@@ -56,11 +56,12 @@ fn bounds_in_the_wrong_order_are_refused_with_both() {
 
 #[test]
 fn what_ends_a_stream_is_checked_before_it_is_proposed() {
+    use v1::expectation::Kind;
+
     let delete = |stream_id: &str, kind| {
         let expectation = Some(v1::Expectation { kind: Some(kind) });
         delete_command(&v1::DeleteRequest { stream_id: stream_id.to_owned(), expectation })
     };
-    use v1::expectation::Kind;
     let command = Command::decode(&delete("s", Kind::Version(3)).unwrap()).unwrap();
     let expected =
         Command::Delete { stream_id: "s".to_owned(), expectation: Expectation::Exact(3) };
