@@ -1,13 +1,9 @@
 //! What tests send, and what they look at in a refusal.
 
-<<<<<<< HEAD
-#![allow(clippy::unnecessary_wraps, reason = "fields of messages are optional")]
-=======
 #![allow(
     clippy::unnecessary_wraps,
     reason = "fields of messages are options, and tests fill them in place"
 )]
->>>>>>> api
 
 use reckon_api::{Reason, v1};
 use tonic::Status;
