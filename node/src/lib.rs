@@ -24,6 +24,8 @@ pub mod logging;
 pub mod metrics;
 pub mod node;
 pub mod offload;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
 pub mod raft;
 pub mod serve;
 pub mod service;

@@ -127,6 +127,16 @@ pub const OFFLOADED_WORK_MAX: usize = 32;
 /// Pages that are made ahead of a slow reader.
 pub const READ_PAGES_AHEAD_MAX: usize = 2;
 
+/// Messages of a watch that are made ahead of a slow reader: a page of notices, so that one is looked up while the
+/// one before is sent.
+pub const WATCH_MESSAGES_AHEAD_MAX: usize = NOTICES_PAGE_MAX;
+
+/// Watches on one node. Each costs a look at the index whenever something was applied.
+pub const WATCHES_MAX: usize = 1_024;
+
+/// Between two looks of a watch: what is applied in the meantime is looked through at once.
+pub const WATCH_PAUSE: Duration = Duration::from_millis(20);
+
 /// Most streams on a page of a listing, and the default.
 pub const LIST_PAGE_STREAMS_MAX: usize = 1_000;
 
@@ -177,8 +187,8 @@ pub const REGEX_BYTES_MAX: usize = 1024;
 pub const REGEX_NESTING_MAX: u32 = 32;
 
 /// Largest compiled regular expression, in bytes. Repetitions multiply (`(a{100}){100}`), and in the worst case
-/// a search takes the product of this and the text. Room for two dozen Unicode classes.
-pub const REGEX_PROGRAM_BYTES_MAX: usize = 512 << 10;
+/// a search takes the product of this and the text.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 128 << 10;
 
 /// Longest CEL expression, in bytes.
 pub const EXPRESSION_BYTES_MAX: usize = 4096;
@@ -259,6 +269,8 @@ pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between attempts to seal while the disk is full.
 pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// How often a member looks whether somebody has met damage.
+pub const REPAIR_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Between attempts to mend a damaged file.
 pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.

@@ -374,9 +374,13 @@ fn describe_storage(member: &Member, status: &mut v1::StatusResponse) {
     if let Some(checkpoint) = store.checkpoint() {
         status.seal = checkpoint.seal;
         status.sealed_position = checkpoint.end_position;
-        status.digest = checkpoint.digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        status.digest = checkpoint.digest.iter().fold(String::new(), |text, byte| {
+            let (high, low) = (u32::from(byte >> 4), u32::from(byte & 15));
+            let digits = [high, low].map(|digit| char::from_digit(digit, 16).unwrap_or_default());
+            text + &String::from_iter(digits)
+        });
     }
-    status.fenced_files = member.damage().files();
+    status.fenced_files = store.fenced().into_iter().map(|file| file.name).collect();
     // Where the volume cannot be looked at, what is known without it is told.
     let parts = store.bytes().unwrap_or_default();
     let parts = parts.into_iter().map(|(part, bytes)| (part.to_owned(), bytes));

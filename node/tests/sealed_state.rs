@@ -64,6 +64,13 @@ async fn same_contents(one: &NodeProcess, other: &NodeProcess) -> Vec<v1::Event>
     events
 }
 
+/// Whether a node shows any event of what it has applied, whoever leads.
+async fn read_stale(node: &NodeProcess) -> Result<bool, tonic::Status> {
+    let stale = v1::Consistency { kind: Some(v1::consistency::Kind::Stale(true)) };
+    let request = v1::AnyRequest { consistency: Some(stale), ..v1::AnyRequest::default() };
+    Ok(node.streams().any(request).await?.into_inner().any)
+}
+
 fn files(node: &NodeProcess, folder: &str) -> Vec<PathBuf> {
     let folder = fs::read_dir(node.data.join(folder)).expect("a folder of the volume");
     folder.map(|file| file.expect("an entry").path()).collect()
@@ -155,8 +162,11 @@ async fn a_damaged_file_is_an_error_and_is_fetched_again_from_another_member() {
     })
     .await;
     assert!(shown == whole, "what was mended shows the same events");
-    let status = store.nodes[damaged].status().await.expect("a status");
-    assert!(status.fenced_files.is_empty(), "{:?}", status.fenced_files);
+    eventually("nothing is fenced any more", || async {
+        let status = store.nodes[damaged].status().await.ok()?;
+        status.fenced_files.is_empty().then_some(())
+    })
+    .await;
 }
 
 /// Turns over 64 bytes in the middle of a file.
@@ -232,15 +242,23 @@ async fn full_disks_refuse_appends_serve_reads_and_recover_without_a_restart() {
         };
         let ballast: Vec<PathBuf> =
             full.iter().map(|&index| fill_disk(&store.nodes[index], 30 << 20)).collect();
-        let refused = eventually("appends are refused", || async {
-            append(&store.nodes[leader], "s").await.err()
+        // An append that was admitted just before may wait for followers that have no room: nothing is known of it.
+        eventually("appends are refused for want of room", || async {
+            let refused = append(&store.nodes[leader], "s").await.err()?;
+            let reason = Reason::of(&refused);
+            let waited = Some(Reason::DeadlineExceeded);
+            assert!(reason == waited || reason == Some(Reason::DiskFull), "{refused}");
+            (reason == Some(Reason::DiskFull)).then_some(())
         })
         .await;
-        assert_eq!(Reason::of(&refused), Some(Reason::DiskFull), "{refused}");
+        assert!(!read_all(&store.nodes[leader]).await.expect("reads go on").is_empty());
         for node in &store.nodes {
-            assert!(!read_all(node).await.expect("reads go on").is_empty());
+            // A full follower may lack what the others have committed: it shows what it has.
+            assert!(read_stale(node).await.expect("reads go on"), "{} shows events", node.name);
         }
-        ballast.iter().for_each(|file| fs::remove_file(file).expect("room comes back"));
+        for file in &ballast {
+            fs::remove_file(file).expect("room comes back");
+        }
         eventually("appends are taken again", || async {
             append(&store.nodes[leader], "s").await.ok()
         })

@@ -101,7 +101,7 @@ reasons! {
     TransferFailed = "TRANSFER_FAILED", Aborted;
     /// The deadline passed; an append may or may not have taken effect.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
-    /// Stored bytes are damaged.
+    /// Stored bytes of this node are damaged; they are mended from another member, which can answer meanwhile.
     Damaged = "DAMAGED", DataLoss;
     /// A fault inside the node; its log says more.
     Internal = "INTERNAL", Internal;
@@ -119,7 +119,11 @@ impl Reason {
 
     /// Whether the same request may succeed when it is sent again after a while, unchanged.
     pub const fn retryable(self) -> bool {
-        matches!(self.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded)
+        matches!(self, Self::Damaged)
+            || matches!(
+                self.code(),
+                Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
+            )
     }
 
     /// Builds the status for this reason. `message` is a sentence a person can act on; `metadata` carries

@@ -11,6 +11,7 @@ use reckon_api::Client;
 use reckon_api::client::Options;
 
 use crate::append::Append;
+use crate::bench::Bench;
 use crate::cluster::Checkpoint;
 use crate::count::{Any, Count, HasEvents};
 use crate::event::Event;
@@ -109,6 +110,8 @@ pub enum Command {
     Members,
     /// Seal now what is in memory only, on every member.
     Checkpoint(Checkpoint),
+    /// Measure how fast the store takes appends.
+    Bench(Bench),
     /// Print completions for a shell, to be sourced by it.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {

@@ -17,7 +17,7 @@ use crate::output::Output;
 #[command(after_help = "\
 Writes into streams named after --prefix, for real: use a store that you can throw away.
 
-Example:
+Examples:
   reckon bench --events 1000000 --streams 10000 --event-bytes 256 --in-flight 256")]
 pub struct Bench {
     /// How many events to append.
@@ -97,15 +97,17 @@ impl Bench {
             took.push(append?);
         }
         took.sort_unstable();
-        let at = |part: f64| took.get((took.len() as f64 * part) as usize).copied();
-        let milliseconds = |part| at(part).unwrap_or_default().as_secs_f64() * 1000.0;
+        let percentile = |percent: usize| took.get(took.len() * percent / 100).copied();
+        let milliseconds = |percent| percentile(percent).unwrap_or_default().as_secs_f64() * 1000.0;
         let seconds = started.elapsed().as_secs_f64();
+        #[allow(clippy::cast_precision_loss, reason = "a rate is read to a few digits")]
+        let events_per_second = events as f64 / seconds;
         Ok(Part {
             events,
             seconds,
-            events_per_second: events as f64 / seconds,
-            median_ms: milliseconds(0.5),
-            p99_ms: milliseconds(0.99),
+            events_per_second,
+            median_ms: milliseconds(50),
+            p99_ms: milliseconds(99),
         })
     }
 
@@ -138,4 +140,5 @@ impl Bench {
 
 const EVENT_TYPE: &str = "Benched";
 
-const WORDS: [&str; 7] = ["order ", "customer ", "payment ", "shipped ", "42 ", "returned ", "item "];
+const WORDS: [&str; 7] =
+    ["order ", "customer ", "payment ", "shipped ", "42 ", "returned ", "item "];

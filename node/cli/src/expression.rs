@@ -55,10 +55,10 @@ mod tests {
         let answer = v1::CheckExpressionResponse {
             r#type: "bool".to_owned(),
             filter: true,
-            variables: vec!["event".to_owned()],
+            variables: vec!["event.data".to_owned()],
         };
         let (mut output, written) = Output::to_memory(Format::Text);
         print(&answer, &mut output).unwrap();
-        assert_eq!(written.text(), "gives bool, can be a filter, refers to event\n");
+        assert_eq!(written.text(), "gives bool, can be a filter, refers to event.data\n");
     }
 }

@@ -63,6 +63,9 @@ pub struct FilterArgs {
     not_partition: Option<Partition>,
 }
 
+/// Makes a term of a text.
+type Make = fn(String) -> Kind;
+
 /// A share of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Partition {
@@ -110,7 +113,6 @@ impl FilterArgs {
                 add(negate, Kind::Query(query::query(query)));
             }
         }
-        type Make = fn(String) -> Kind;
         let texts: [(&[String], &[String], Make); 5] = [
             (self.pattern.as_slice(), &self.not_patterns, Kind::StreamPattern),
             (self.prefix.as_slice(), &self.not_prefixes, Kind::StreamPrefix),
@@ -119,8 +121,12 @@ impl FilterArgs {
             (&self.expressions, &self.not_expressions, Kind::Expression),
         ];
         for (wanted, unwanted, kind) in texts {
-            wanted.iter().for_each(|text| add(false, kind(text.clone())));
-            unwanted.iter().for_each(|text| add(true, kind(text.clone())));
+            for text in wanted {
+                add(false, kind(text.clone()));
+            }
+            for text in unwanted {
+                add(true, kind(text.clone()));
+            }
         }
         if let Some(partition) = self.partition {
             add(false, share(partition));

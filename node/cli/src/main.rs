@@ -2,6 +2,7 @@
 
 mod append;
 mod args;
+mod bench;
 mod cluster;
 mod consistency;
 mod count;
@@ -62,6 +63,7 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,
             Command::Status => cluster::status(&client, output).await,
             Command::Members => cluster::members(&client, output).await,
+            Command::Bench(bench) => bench.run(&client, output).await,
             Command::Completions { .. } => unreachable!("answered above, without a client"),
         }
     })

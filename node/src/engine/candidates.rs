@@ -15,6 +15,7 @@ pub(super) struct Candidates<'a> {
     layer: &'a dyn Layer,
     direction: Direction,
     items: Vec<ItemCursor<'a>>,
+    from: u64,
     seeks: usize,
 }
 
@@ -38,7 +39,7 @@ impl<'a> Candidates<'a> {
         from: u64,
     ) -> Self {
         let items = items.iter().map(|item| ItemCursor::new(item, from)).collect();
-        Self { layer, direction, items, seeks: 0 }
+        Self { layer, direction, items, from, seeks: 0 }
     }
 
     /// How many look-ups were made so far.
@@ -46,7 +47,8 @@ impl<'a> Candidates<'a> {
         self.seeks
     }
 
-    /// Finds the next candidate, unless that takes more than `seeks_max` look-ups since the walk began.
+    /// Finds the next candidate, unless that takes more than `seeks_max` look-ups since the walk began. It
+    /// never pauses where it began, however many terms there are to ask: a read would stay where it is.
     pub fn next(&mut self, seeks_max: usize) -> Result<Step, ReadError> {
         let direction = self.direction;
         loop {
@@ -60,7 +62,7 @@ impl<'a> Candidates<'a> {
                 }
                 return Ok(Step::At(at));
             }
-            if self.seeks >= seeks_max {
+            if self.seeks >= seeks_max && at != self.from {
                 return Ok(Step::Paused(at));
             }
             item.round(self.layer, direction, at, &mut self.seeks)?;

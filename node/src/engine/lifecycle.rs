@@ -22,7 +22,6 @@ impl Engine {
         let unexpected = || Refusal::unexpected(stream_id, expectation, head.as_ref());
         let refusal = match &head {
             None if expectation.is_met(None) => not_found(stream_id),
-            None => unexpected(),
             Some(Head { status: StreamStatus::Tombstoned, .. }) => tombstoned(stream_id),
             Some(head) if head.status == StreamStatus::Deleted && names(expectation, head) => {
                 return Ok(Outcome::Deleted(removed(head)));
@@ -31,7 +30,7 @@ impl Engine {
                 let removed = self.remove_all(stream_id, *head, StreamStatus::Deleted)?;
                 return Ok(Outcome::Deleted(removed));
             }
-            Some(_) => unexpected(),
+            None | Some(_) => unexpected(),
         };
         Ok(Outcome::Refused(refusal))
     }

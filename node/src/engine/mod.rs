@@ -56,7 +56,7 @@ pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
 pub use prefetch::prefetch;
 pub use query::{AppendCondition, Query, QueryItem};
 pub use reader::{
-    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState,
+    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState, Totals,
 };
 pub use refusal::Refusal;
 pub use removals::{Reclaimable, Removal, Removals};

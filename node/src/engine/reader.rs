@@ -58,6 +58,15 @@ impl StreamState {
     }
 }
 
+/// How much there is at one moment, the server's own streams left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many events can be read.
+    pub events: u64,
+    /// The position that the next event takes.
+    pub next_position: u64,
+}
+
 /// The layers that do not change, as they were when they were looked at, and the removals to go with them.
 #[derive(Debug)]
 struct View {
@@ -74,6 +83,12 @@ impl StateReader {
     /// The position that the next event takes; every position below it can be read.
     pub fn next_position(&self) -> u64 {
         self.engine.read().next_position()
+    }
+
+    /// How much there is and where it ends, at one moment.
+    pub fn totals(&self) -> Totals {
+        let engine = self.engine.read();
+        Totals { events: engine.events(), next_position: engine.next_position() }
     }
 
     /// The newest group's time, microseconds since 1970 UTC; 0 before the first.
@@ -155,6 +170,10 @@ impl Engine {
 
 /// What a layer says about an event: nothing, that it is not there any more, or the event. An id is used again
 /// only after its event was removed, so the newest layer that knows it decides.
+#[allow(
+    clippy::option_option,
+    reason = "not known here, known to be gone, and there are three answers"
+)]
 fn event_in(
     layer: &dyn Layer,
     removals: &Removals,

@@ -82,6 +82,7 @@ pub(super) fn compile_pattern(field: &str, pattern: &str) -> Result<Pattern, Fil
 pub(super) fn compile_regex(field: &str, pattern: &str) -> Result<Regex, FilterError> {
     REGEX.check(field, pattern.len(), "bytes")?;
     regular_expression::compile(pattern)
+        .map(|compiled| compiled.regex)
         .map_err(|invalid| FilterError::invalid_pattern(field, invalid.offset, invalid.reason))
 }
 

@@ -40,6 +40,18 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
+impl Waiting {
+    fn take(&mut self) -> Vec<Op> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::has(crate::planted::Planted::VoteBeforeLog)
+            && let Some(vote) = self.ops.iter().position(|op| matches!(op, Op::Vote { .. }))
+        {
+            return vec![self.ops.remove(vote)];
+        }
+        std::mem::take(&mut self.ops)
+    }
+}
+
 impl Queue {
     /// Adds an operation; an error when the log is closed.
     pub fn push(&self, op: Op) -> io::Result<()> {
@@ -61,7 +73,7 @@ impl Queue {
 
     /// Everything that waits now.
     pub fn take(&self) -> Vec<Op> {
-        std::mem::take(&mut self.waiting.lock().ops)
+        self.waiting.lock().take()
     }
 
     /// Blocks until something waits, and takes all of it. `None` when closed and empty.
@@ -70,7 +82,7 @@ impl Queue {
         while waiting.ops.is_empty() && !waiting.closed {
             self.changed.wait(&mut waiting);
         }
-        Some(std::mem::take(&mut waiting.ops)).filter(|ops| !ops.is_empty())
+        Some(waiting.take()).filter(|ops| !ops.is_empty())
     }
 
     /// As [`Queue::wait`], for a task.
@@ -81,7 +93,7 @@ impl Queue {
                 waiting.waker = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            Poll::Ready(Some(std::mem::take(&mut waiting.ops)).filter(|ops| !ops.is_empty()))
+            Poll::Ready(Some(waiting.take()).filter(|ops| !ops.is_empty()))
         })
         .await
     }

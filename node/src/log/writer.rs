@@ -157,6 +157,10 @@ impl Writer {
     /// When nothing remains, a new file whose header has the mark takes the place of all others; otherwise the mark
     /// is a frame, and the header of every later file repeats it.
     fn put_purge(&mut self, upto: LogId) -> io::Result<()> {
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::has(crate::planted::Planted::PurgeMarkLost) {
+            return Ok(());
+        }
         self.tail.purged = Some(upto);
         if self.tail.last.is_some_and(|last| last.index > upto.index) {
             self.put(Kind::Purge, Some(upto), 0, |_| ())?;

@@ -92,6 +92,16 @@ pub enum ReadKind {
     StreamInfo,
     /// The list of streams.
     StreamList,
+    /// The version that a stream was at.
+    VersionAt,
+    /// One event by its id.
+    Event,
+    /// How many events there are.
+    Count,
+    /// Whether there is an event of some kind.
+    Any,
+    /// Whether there is any event at all.
+    HasEvents,
 }
 
 impl ReadKind {
@@ -101,6 +111,11 @@ impl ReadKind {
             Self::All => "all",
             Self::StreamInfo => "stream_info",
             Self::StreamList => "stream_list",
+            Self::VersionAt => "version_at",
+            Self::Event => "event",
+            Self::Count => "count",
+            Self::Any => "any",
+            Self::HasEvents => "has_events",
         }
     }
 }

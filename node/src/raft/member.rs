@@ -13,7 +13,6 @@ use tokio::sync::{mpsc, watch};
 use super::RaftCore;
 use super::checkpointer;
 use super::compactor::Compactor;
-use super::damage::Damage;
 use super::fetcher::Fetcher;
 use super::installer::Installer;
 use super::intake::{self, Intake};
@@ -94,7 +93,6 @@ pub struct Member {
     installer: Arc<Installer>,
     applied: watch::Receiver<Applied>,
     checkpoints: watch::Receiver<u64>,
-    damage: Damage,
     failed: watch::Receiver<Option<String>>,
     connections: Connections,
     offload: Offload,
@@ -121,12 +119,7 @@ impl Member {
             connections: connections.clone(),
             bytes_per_second_max: options.fetch_bytes_per_second_max,
         };
-        let damage = Damage::new(store.clone());
-        let repairer = Repairer {
-            identity: identity.clone(),
-            fetcher: fetcher.clone(),
-            damage: damage.clone(),
-        };
+        let repairer = Repairer { identity: identity.clone(), fetcher: fetcher.clone() };
         repairer.before_start(&log).await?;
         let opening = store.clone();
         let engine = offload.run(move || snapshot::engine(&opening)).await?;
@@ -176,7 +169,6 @@ impl Member {
             proposer,
             applied,
             checkpoints: checkpoints.subscribe(),
-            damage,
             failed,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
             connections,
@@ -220,14 +212,13 @@ impl Member {
             store: self.store.clone(),
             engine: Arc::clone(&self.engine),
             intake: Arc::clone(&self.intake),
-            damage: self.damage.clone(),
             offload: self.offload.clone(),
             checkpoints: self.checkpoints.clone(),
             reclaim_after: options.reclaim_after,
-            failed,
+            failed: failed.clone(),
         };
         tokio::spawn(compactor.run());
-        tokio::spawn(repairer.run(self.raft.clone(), Arc::clone(&self.engine)));
+        tokio::spawn(repairer.run(self.raft.clone(), Arc::clone(&self.engine), failed));
     }
 
     /// Makes this node the only voter of a new store; the same again changes nothing.
@@ -291,11 +282,6 @@ impl Member {
     /// Tells of each new checkpoint: the number of its seal.
     pub fn checkpoints(&self) -> watch::Receiver<u64> {
         self.checkpoints.clone()
-    }
-
-    /// Where damage is noted that somebody meets.
-    pub const fn damage(&self) -> &Damage {
-        &self.damage
     }
 
     /// Tells when this node has to stop, and why.

@@ -4,7 +4,6 @@
 
 pub mod checkpointer;
 pub mod compactor;
-pub mod damage;
 pub mod fetcher;
 pub mod installer;
 pub mod intake;

@@ -72,6 +72,12 @@ async fn run(raft: RaftCore, mut waiting: mpsc::Receiver<Waiting>) {
 }
 
 async fn confirm(raft: &RaftCore) -> Result<u64, ReadIndexError> {
+    #[cfg(feature = "planted-bugs")]
+    if crate::planted::has(crate::planted::Planted::ReadWithoutReadIndex) {
+        use openraft::async_runtime::watch::WatchReceiver as _;
+        let applied = raft.metrics().borrow_watched().last_applied;
+        return applied.map(|applied| applied.index()).ok_or(ReadIndexError::NotLeader);
+    }
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => Ok(linearizer.read_log_id().index()),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {

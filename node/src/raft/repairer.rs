@@ -9,11 +9,11 @@
 use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
-use openraft::{RaftLogReader as _, entry::RaftEntry as _};
+use openraft::{RaftLogReader as _, entry::RaftEntry};
 use reckon_api::v1;
+use tokio::sync::watch;
 
 use super::RaftCore;
-use super::damage::Damage;
 use super::fetcher::{FetchError, Fetcher, Giver};
 use super::network::client;
 use super::snapshot::{decode_membership, log_id};
@@ -29,7 +29,6 @@ use crate::storage::{Checkpoint, Identity};
 pub struct Repairer {
     pub identity: Identity,
     pub fetcher: Fetcher,
-    pub damage: Damage,
 }
 
 /// Why damage before the start cannot be mended.
@@ -51,11 +50,19 @@ impl RepairError {
 }
 
 impl Repairer {
-    /// Waits for damage, and tries to mend it until it is mended. Ends with the member.
-    pub async fn run(self, raft: RaftCore, engine: SharedEngine) {
-        let mut found = self.damage.watch();
-        loop {
-            while self.damaged() {
+    /// Looks for damage at a steady pace, and tries to mend it until it is mended. Ends when nobody listens to `closed`,
+    /// which is when the member is gone.
+    pub async fn run(
+        self,
+        raft: RaftCore,
+        engine: SharedEngine,
+        closed: watch::Sender<Option<String>>,
+    ) {
+        while !closed.is_closed() {
+            if self.damaged() {
+                tracing::error!(files = ?self.files(), "files are damaged and are fetched again");
+            }
+            while self.damaged() && !closed.is_closed() {
                 let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
                 for giver in givers {
                     match self.replace_files(&giver).await {
@@ -77,9 +84,7 @@ impl Repairer {
                     tracing::info!("the damaged files are whole again");
                 }
             }
-            if found.changed().await.is_err() {
-                return;
-            }
+            tokio::time::sleep(limits::REPAIR_LOOK_INTERVAL).await;
         }
     }
 
@@ -91,7 +96,7 @@ impl Repairer {
             let membership = decode_membership(&own.membership).map_err(RepairError::Membership)?;
             let givers = self.givers(&membership);
             if givers.is_empty() {
-                return Err(RepairError::Alone { files: self.damage.files() });
+                return Err(RepairError::Alone { files: self.files() });
             }
             for giver in givers {
                 match self.take_over(&giver).await {
@@ -106,11 +111,16 @@ impl Repairer {
     }
 
     fn damaged(&self) -> bool {
+        self.fetcher.store.fence_reported();
         !self.fetcher.store.fenced().is_empty()
     }
 
+    fn files(&self) -> Vec<String> {
+        self.fetcher.store.fenced().into_iter().map(|file| file.name).collect()
+    }
+
     fn not_yet(&self, giver: &Giver, error: &FetchError) {
-        let files = self.damage.files();
+        let files = self.files();
         tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
     }
 
@@ -154,11 +164,11 @@ impl Repairer {
         let index = applied.index();
         let mut reader = log.get_log_reader().await;
         let entries = reader.try_get_log_entries(index.saturating_sub(1)..=index).await?;
-        let own = entries.iter().find(|entry| entry.index() == index).map(|entry| entry.log_id());
+        let own = entries.iter().find(|entry| entry.index() == index).map(RaftEntry::log_id);
         if own.is_some_and(|own| own != applied) {
             // Another leader's entry was committed here, so nothing behind this one ever was.
             let before = entries.iter().find(|entry| entry.index() + 1 == index);
-            log.truncate_after(before.map(|entry| entry.log_id())).await?;
+            log.truncate_after(before.map(RaftEntry::log_id)).await?;
         }
         Ok(())
     }

@@ -6,9 +6,10 @@ use reckon_api::{Reason, v1};
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::wire;
 use crate::limits;
 use crate::raft::reads::ReadIndexError;
-use crate::raft::{Member, wire};
+use crate::raft::{Member, wire as peer_wire};
 
 /// Returns when what this node has applied satisfies `wanted`, or says why that cannot be had by `deadline`.
 pub async fn ensure(
@@ -18,11 +19,13 @@ pub async fn ensure(
 ) -> Result<(), Status> {
     use v1::consistency::Kind;
     match wanted.and_then(|consistency| consistency.kind) {
-        None | Some(Kind::Linearizable(_)) => {
+        None | Some(Kind::Linearizable(true)) => {
             let index = read_index(member, deadline).await?;
             applied(member, deadline, |applied| applied.next_index > index).await
         }
-        Some(Kind::Stale(_)) => Ok(()),
+        Some(Kind::Stale(true)) => Ok(()),
+        Some(Kind::Linearizable(false)) => Err(wire::ambiguous("consistency.linearizable")),
+        Some(Kind::Stale(false)) => Err(wire::ambiguous("consistency.stale")),
         Some(Kind::AtLeastPosition(position)) => {
             applied(member, deadline, |applied| applied.next_position > position).await
         }
@@ -71,7 +74,7 @@ async fn attempt(member: &Member) -> Result<u64, Status> {
     let Some((leader, node)) = member.other_leader() else {
         return Err(no_leader());
     };
-    let envelope = wire::envelope(member.identity(), leader);
+    let envelope = peer_wire::envelope(member.identity(), leader);
     let mut client = member.connections().control(&node.peer_address)?;
     let call = client.read_index(v1::ReadIndexRequest { envelope: Some(envelope) });
     match tokio::time::timeout(limits::PEER_CALL_TIMEOUT, call).await {

@@ -9,8 +9,17 @@ use tonic::metadata::MetadataMap;
 /// specification's servers do.
 pub fn of(metadata: &MetadataMap, default: Duration) -> Instant {
     let asked = metadata.get("grpc-timeout").and_then(|value| parse(value.to_str().ok()?));
-    Instant::now() + asked.unwrap_or(default).min(TIMEOUT_MAX)
+    Instant::now() + asked.map_or(default, told_in_time).min(TIMEOUT_MAX)
 }
+
+/// The part of a caller's time after which it is answered, so that it hears the reason while it still listens: both
+/// its transport and ours count the same time, and end the call without one.
+fn told_in_time(asked: Duration) -> Duration {
+    asked.saturating_sub((asked / 8).min(ANSWER_TIME_MAX))
+}
+
+/// What an answer needs at most to get there.
+const ANSWER_TIME_MAX: Duration = Duration::from_millis(50);
 
 /// Keeps the arithmetic of instants from overflowing; nobody waits longer for one request.
 const TIMEOUT_MAX: Duration = Duration::from_hours(24);
@@ -36,6 +45,13 @@ fn parse(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_caller_is_answered_before_it_stops_listening() {
+        for (asked, answered) in [(80, 70), (400, 350), (5_000, 4_950), (0, 0)] {
+            assert_eq!(told_in_time(Duration::from_millis(asked)), Duration::from_millis(answered));
+        }
+    }
 
     #[test]
     fn timeouts_of_the_specification_are_read_and_others_ignored() {

@@ -110,31 +110,65 @@ impl Forwarder {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
+        let sent = self.try_send(leader, message, deadline, lost, call).await;
+        sent.unwrap_or_else(|Unsent(status)| Err(status))
+    }
+
+    /// The same, with what was certainly not sent told apart: it may be sent to whoever leads next.
+    pub async fn try_send<T, R, F>(
+        &self,
+        leader: &Leader,
+        message: T,
+        deadline: Instant,
+        lost: Reason,
+        call: impl FnOnce(Request<T>) -> F,
+    ) -> Result<Result<Response<R>, Status>, Unsent>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
         let mut request = Request::new(message);
         request.metadata_mut().insert(FORWARDED, MetadataValue::from_static("member"));
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-        match tokio::time::timeout_at(deadline, call(request)).await {
-            Err(_elapsed) => Err(deadline_exceeded()),
-            Ok(Err(status)) if Reason::of(&status).is_none() && is_transport(&status) => {
-                self.channels.lock().remove(&leader.address);
-                Err(lost.status(
-                    format!(
-                        "the connection to the leader at {} broke: {}",
-                        leader.address,
-                        status.message()
-                    ),
-                    [("leader", leader.address.clone())],
-                ))
-            }
+        let status = match tokio::time::timeout_at(deadline, call(request)).await {
+            Err(_elapsed) => return Ok(Err(deadline_exceeded())),
+            Ok(Ok(response)) => return Ok(Ok(response)),
+            Ok(Err(status)) => status,
+        };
+        if Reason::of(&status).is_some() || !is_transport(&status) {
             // A header of the forwarded answer must not leak into ours; message and details are what counts.
-            Ok(Err(status)) => Err(Status::with_details(
-                status.code(),
-                status.message(),
-                bytes::Bytes::copy_from_slice(status.details()),
-            )),
-            Ok(Ok(response)) => Ok(response),
+            let details = bytes::Bytes::copy_from_slice(status.details());
+            return Ok(Err(Status::with_details(status.code(), status.message(), details)));
         }
+        self.channels.lock().remove(&leader.address);
+        let values = [("leader", leader.address.clone())];
+        if never_connected(&status) {
+            let message =
+                format!("the leader at {} cannot be reached from this node", leader.address);
+            return Err(Unsent(Reason::NoQuorum.status(message, values)));
+        }
+        let message = format!(
+            "the connection to the leader at {} broke: {}",
+            leader.address,
+            status.message()
+        );
+        Ok(Err(lost.status(message, values)))
     }
+}
+
+/// The leader was not reached, so it has not seen the request.
+#[derive(Debug)]
+pub struct Unsent(pub Status);
+
+/// Whether there was no connection over which anything could have been sent.
+fn never_connected(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whether a member has sent this request on already.
@@ -153,7 +187,7 @@ pub fn not_leader(leader: &str) -> Status {
 /// The refusal of a request whose time is up.
 pub fn deadline_exceeded() -> Status {
     Reason::DeadlineExceeded.plain(
-        "the deadline passed; an append may have taken effect: retry it with the same event ids",
+        "the deadline passed; what was asked may have taken effect: send it again, an append with the same event ids",
     )
 }
 

@@ -88,11 +88,15 @@ impl Header {
 }
 
 /// Makes blocks; keeps the compressor's memory between them.
-pub(super) struct Encoder(zstd::bulk::Compressor<'static>);
+pub(super) struct Encoder {
+    compressor: zstd::bulk::Compressor<'static>,
+    compressed: Vec<u8>,
+}
 
 impl Encoder {
     pub fn new() -> io::Result<Self> {
-        Ok(Self(zstd::bulk::Compressor::new(ZSTD_LEVEL)?))
+        let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+        Ok(Self { compressor, compressed: Vec::new() })
     }
 
     /// Appends the block of `raw` to `out`, for the place `offset` in the file. `raw` fits a block.
@@ -105,14 +109,14 @@ impl Encoder {
     ) -> io::Result<Handle> {
         debug_assert!(raw.len() <= limits::BLOCK_BYTES_MAX, "the writer cuts blocks to size");
         // Bits of a filter have no pattern; trying to compress them is lost time.
-        let compressed = match kind {
-            BlockKind::Filter => None,
-            BlockKind::Entries | BlockKind::Index => Some(self.0.compress(raw)?),
-        };
-        let (codec, stored) = match &compressed {
-            Some(compressed) if compressed.len() < raw.len() => (CODEC_ZSTD, compressed.as_slice()),
-            _ => (CODEC_PLAIN, raw),
-        };
+        self.compressed.clear();
+        if kind != BlockKind::Filter {
+            self.compressed.reserve(zstd::zstd_safe::compress_bound(raw.len()));
+            self.compressor.compress_to_buffer(raw, &mut self.compressed)?;
+        }
+        let is_smaller = kind != BlockKind::Filter && self.compressed.len() < raw.len();
+        let (codec, stored) =
+            if is_smaller { (CODEC_ZSTD, self.compressed.as_slice()) } else { (CODEC_PLAIN, raw) };
         let start = out.len();
         out.put_u32_le(raw.len() as u32);
         out.put_u32_le(stored.len() as u32);

@@ -338,6 +338,7 @@ fn sealed(row: &[u8]) -> Vec<u8> {
     sealed
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "what is left shares its bytes")]
 fn unsealed(path: &str, key: &str, stored: Bytes) -> Result<Bytes, CatalogueError> {
     match stored.split_first_chunk::<CHECKSUM_BYTES>() {
         Some((crc, row)) if crc32c::crc32c(row) == u32::from_le_bytes(*crc) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::cache::BlockCache;
+use super::reports::DamageReports;
 use super::table::{Kind, TableReader};
 use super::volume::Volume;
 
@@ -11,12 +12,18 @@ use super::volume::Volume;
 pub struct Files {
     volume: Arc<dyn Volume>,
     cache: Arc<BlockCache>,
+    reports: Arc<DamageReports>,
 }
 
 impl Files {
     /// The files of a volume, with a cache of `cache_bytes` for their blocks.
     pub fn new(volume: Arc<dyn Volume>, cache_bytes: u64) -> Self {
-        Self { volume, cache: Arc::new(BlockCache::new(cache_bytes)) }
+        let cache = Arc::new(BlockCache::new(cache_bytes));
+        Self { volume, cache, reports: Arc::default() }
+    }
+
+    pub(super) fn shared(&self) -> (Arc<dyn Volume>, Arc<BlockCache>, Arc<DamageReports>) {
+        (Arc::clone(&self.volume), Arc::clone(&self.cache), Arc::clone(&self.reports))
     }
 
     /// The volume.
@@ -29,7 +36,12 @@ impl Files {
         &self.cache
     }
 
+    /// Damage that readers of these files met.
+    pub(super) fn reports(&self) -> &DamageReports {
+        &self.reports
+    }
+
     pub(super) fn table(&self, path: String, kind: Kind, bytes: u64) -> TableReader {
-        TableReader::new(Arc::clone(&self.volume), Arc::clone(&self.cache), path, kind, bytes)
+        TableReader::new(self, path, kind, bytes)
     }
 }

@@ -17,6 +17,7 @@ mod identity;
 pub mod keys;
 mod names;
 mod records;
+mod reports;
 mod run;
 mod sealed;
 mod store;

@@ -92,12 +92,12 @@ fn all_pages(
 }
 
 /// Events in the direction of a read, within its bounds.
-fn expected<'a>(
-    events: Vec<&'a Stored>,
+fn expected(
+    events: Vec<&Stored>,
     (from, first, last): (u64, u64, u64),
     direction: Direction,
     key: impl Fn(&Stored) -> u64,
-) -> Vec<&'a Stored> {
+) -> Vec<&Stored> {
     let within = events.into_iter().filter(|stored| (first..=last).contains(&key(stored)));
     match direction {
         Direction::Forward => within.filter(|stored| key(stored) >= from).collect(),

@@ -1,10 +1,13 @@
 //! Real node processes on loopback: started, killed without warning, started again on their volumes.
 
+#![allow(dead_code, reason = "each test crate uses its part")]
 #![allow(clippy::print_stderr, reason = "a failing test shows what its nodes said last")]
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use reckon_api::v1;
@@ -136,6 +139,22 @@ impl NodeProcess {
         child.wait().expect("the process ends");
     }
 
+    /// SIGSTOP: the process is there and says nothing.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT, also to a process that was not paused.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let child = self.child.as_ref().expect("a running process");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, signal).expect("a signal");
+    }
+
     /// SIGTERM, and waits for the end; true when the process ended without an error.
     pub fn terminate(&mut self) -> bool {
         let mut child = self.child.take().expect("a running process");
@@ -216,11 +235,21 @@ where
     }
 }
 
-/// A port nobody listens on now.
+/// A port nobody listens on now, and that the system gives to no outgoing connection before the node has it: from
+/// below the range of those. Each test process begins elsewhere, so that two that run side by side seldom meet.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let turn = TAKEN.fetch_add(1, Ordering::Relaxed) + std::process::id().wrapping_mul(97);
+        let port =
+            PORTS.start + u16::try_from(turn % u32::from(PORTS.end - PORTS.start)).expect("less");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
+
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// An append of one event to one stream.
 pub fn append(stream: &str, event_id: &str, data: &str) -> v1::AppendRequest {

@@ -57,6 +57,7 @@ struct FaultPlan {
     after: u64,
     /// How many are refused then.
     times: u64,
+    refused: u64,
     fault: Fault,
 }
 
@@ -86,8 +87,14 @@ struct State {
     frozen: bool,
     plan: Option<FaultPlan>,
     changes: u64,
-    recording: Option<Vec<Image>>,
+    recording: Option<Recording>,
     mark: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Recording {
+    calls: Calls,
+    images: Vec<Image>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -120,12 +127,12 @@ struct FaultyFile {
 impl FaultyVolume {
     /// After `after` more calls of a kind, `times` of them fail.
     pub fn fail(&self, calls: Calls, after: u64, times: u64, fault: Fault) {
-        self.state.lock().plan = Some(FaultPlan { calls, after, times, fault });
+        self.state.lock().plan = Some(FaultPlan { calls, after, times, refused: 0, fault });
     }
 
-    /// No call fails any more for having been told to. Says whether one did.
-    pub fn heal(&self) -> bool {
-        self.state.lock().plan.take().is_some_and(|plan| plan.after == 0 && plan.times < u64::MAX)
+    /// No call fails any more for having been told to. Says how many did.
+    pub fn heal(&self) -> u64 {
+        self.state.lock().plan.take().map_or(0, |plan| plan.refused)
     }
 
     /// How many bytes the files may have together; `None`: as many as memory holds.
@@ -150,7 +157,12 @@ impl FaultyVolume {
 
     /// From now on an image is kept before every change.
     pub fn record(&self) {
-        self.state.lock().recording = Some(Vec::new());
+        self.record_before(Calls::Changes);
+    }
+
+    /// From now on an image is kept before every call of a kind.
+    pub fn record_before(&self, calls: Calls) {
+        self.state.lock().recording = Some(Recording { calls, images: Vec::new() });
     }
 
     /// Goes into the images from here on.
@@ -160,7 +172,7 @@ impl FaultyVolume {
 
     /// The images so far, and no more of them.
     pub fn take_images(&self) -> Vec<Image> {
-        self.state.lock().recording.take().unwrap_or_default()
+        self.state.lock().recording.take().map(|recording| recording.images).unwrap_or_default()
     }
 
     /// The volume as it is now.
@@ -234,7 +246,7 @@ impl Image {
             let contents = &self.state.files[file];
             let bytes = match survival {
                 Survival::Torn(_) => self.torn(*file, &mut chance),
-                _ => Arc::new(survivors(contents, || keep(&mut chance))),
+                _ => survivors(contents, || keep(&mut chance)),
             };
             files.insert(*file, Contents { live: Arc::clone(&bytes), durable: bytes });
         }
@@ -263,10 +275,10 @@ impl Image {
     }
 }
 
-fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Vec<u8> {
+fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Arc<Vec<u8>> {
     let Contents { live, durable } = contents;
     if Arc::ptr_eq(live, durable) {
-        return live.to_vec();
+        return Arc::clone(live);
     }
     let mut bytes = durable.to_vec();
     if bytes.len() != live.len() && keep() {
@@ -278,7 +290,7 @@ fn survivors(contents: &Contents, mut keep: impl FnMut() -> bool) -> Vec<u8> {
             old[..shared].copy_from_slice(&new[..shared]);
         }
     }
-    bytes
+    Arc::new(bytes)
 }
 
 fn parent(path: &str) -> &str {
@@ -302,17 +314,17 @@ impl State {
         }
         if kinds.contains(&Calls::Changes) {
             self.changes += 1;
-            if self.recording.is_some() {
-                let image = self.image();
-                self.recording.get_or_insert_default().push(image);
-            }
+        }
+        if self.recording.as_ref().is_some_and(|recording| kinds.contains(&recording.calls)) {
+            let image = self.image();
+            self.recording.as_mut().expect("it was there").images.push(image);
         }
         match &mut self.plan {
             Some(plan) if kinds.contains(&plan.calls) => {
                 if plan.after > 0 {
                     plan.after -= 1;
-                } else if plan.times > 0 {
-                    plan.times -= 1;
+                } else if plan.refused < plan.times {
+                    plan.refused += 1;
                     return Err(plan.fault.into());
                 }
                 Ok(())
@@ -492,6 +504,10 @@ impl VolumeFile for FaultyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.call(&[Calls::Changes, Calls::Syncs])?;
+        if state.last_write.as_ref().is_some_and(|last| last.file == self.file) {
+            // What is on the medium cannot be torn any more.
+            state.last_write = None;
+        }
         let contents = state.files.get_mut(&self.file).expect("a handle has a file");
         contents.durable = Arc::clone(&contents.live);
         Ok(())

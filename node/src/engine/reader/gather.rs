@@ -144,35 +144,60 @@ fn gather_candidates(
         return Ok(batch);
     };
     let mut candidates = Candidates::new(layer, items, walk.direction, first.first_position);
+    // Everything before this was looked at. A candidate is the beginning of a record, and that is no place to go
+    // on at: backward, the record's other events stand before it.
+    let mut resume = Some(walk.from);
     loop {
         batch.work += 1;
-        match candidates.next(READ_BATCH_WORK_MAX)? {
+        let found = match candidates.next(READ_BATCH_WORK_MAX)? {
             Step::Exhausted => {
-                batch.work += candidates.seeks();
                 batch.next = beyond(layer, walk);
-                return Ok(batch);
+                break;
             }
             Step::Paused(position) => {
-                batch.work += candidates.seeks();
-                batch.next = walk.reaches(position).then_some(position);
-                return Ok(batch);
+                batch.next = resume_at(layer, walk, position, resume)?;
+                break;
             }
-            Step::At(position) if batch.full(walk.records_max) => {
-                batch.work += candidates.seeks();
-                batch.next = walk.reaches(position).then_some(position);
-                return Ok(batch);
+            Step::At(_) if batch.full(walk.records_max) => {
+                batch.next = resume.filter(|&resume| walk.reaches(resume));
+                break;
             }
+            Step::At(position) => position,
+        };
+        match record_at(layer, found)? {
             // A record that begins before the end of a backward walk may reach into it.
-            Step::At(position) => match record_at(layer, position)? {
-                Some(stored) if walk.reaches_record(&stored) => {
-                    consider(&mut batch, removals, walk, stored);
-                }
-                Some(_) => return Ok(batch),
-                // Reclaimed since; the posting stays for as long as its run.
-                None => {}
-            },
+            Some(stored) if walk.reaches_record(&stored) => {
+                resume = match walk.direction {
+                    Direction::Forward => Some(stored.end_position()),
+                    Direction::Backward => stored.first_position.checked_sub(1),
+                };
+                consider(&mut batch, removals, walk, stored);
+            }
+            Some(_) => break,
+            // Reclaimed since; the posting stays for as long as its run.
+            None => resume = walk.direction.after(found),
         }
     }
+    batch.work += candidates.seeks();
+    Ok(batch)
+}
+
+/// Where a walk goes on whose budget ended at `position`, when everything before `resume` was looked at.
+fn resume_at(
+    layer: &dyn Layer,
+    walk: &Walk<'_>,
+    position: u64,
+    resume: Option<u64>,
+) -> Result<Option<u64>, ReadError> {
+    let Some(resume) = resume else { return Ok(None) };
+    let position = match walk.direction {
+        Direction::Forward => position.max(resume),
+        Direction::Backward => {
+            let stored = layer.record_to(position)?;
+            stored.map_or(position, |stored| stored.end_position() - 1).min(resume)
+        }
+    };
+    Ok(Some(position).filter(|&position| walk.reaches(position)))
 }
 
 /// Takes the record unless nothing of it may be shown.

@@ -69,9 +69,8 @@ impl NoticePage {
         let mut looked_at = self.notices.len();
         let mut at_last = None;
         loop {
-            let next = sources
-                .iter_mut()
-                .filter_map(|(posting, at)| Some((*at).zip(Some((posting, at)))?));
+            let next =
+                sources.iter_mut().filter_map(|(posting, at)| (*at).zip(Some((posting, at))));
             let Some((position, (posting, at))) = next.min_by_key(|(position, _)| *position) else {
                 self.next = self.next.max(layer.positions().end);
                 return Ok(());

@@ -1,5 +1,6 @@
 //! Appends, and what else is decided besides.
 
+use crate::storage::LogPosition;
 use bytes::Bytes;
 use uuid::Uuid;
 

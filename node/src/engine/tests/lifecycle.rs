@@ -133,6 +133,8 @@ fn what_was_never_there_cannot_be_removed() {
 
 #[test]
 fn notices_tell_what_happened_in_order() {
+    use StreamChange::{Created, Deleted, Tombstoned, Truncated};
+
     let mut tested = Tested::with_two_streams();
     tested.truncate("a", 1);
     tested.delete("a");
@@ -148,7 +150,6 @@ fn notices_tell_what_happened_in_order() {
             (notice.position, notice.change, stream.stream_id.as_str(), versions)
         })
         .collect();
-    use StreamChange::{Created, Deleted, Tombstoned, Truncated};
     let expected = [
         (0, Created, "a", (0, Some(2), 3)),
         (3, Created, "b", (0, Some(0), 1)),

@@ -6,6 +6,7 @@ mod lifecycle;
 mod reads;
 mod sealing;
 
+use crate::storage::LogPosition;
 use uuid::Uuid;
 
 use super::*;

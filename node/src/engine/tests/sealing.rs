@@ -1,6 +1,7 @@
 //! When the overlay is frozen, and what is read of it then.
 
 use super::*;
+use crate::storage::LogPosition;
 
 #[test]
 fn a_seal_takes_effect_at_the_end_of_its_group() {

@@ -89,3 +89,20 @@ fn what_costs_too_much_says_so() {
         assert_eq!(holds(&reached, &event), None, "{reached} is given up");
     }
 }
+
+#[test]
+fn a_text_made_for_a_regular_expression_is_not_searched_for_long() {
+    // A generator of pseudo-random numbers, so that no two stretches of the text are alike.
+    let mut state = 1_u64;
+    let text: String = (0..500_000)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            if state >> 63 == 0 { 'a' } else { 'b' }
+        })
+        .collect();
+    let event = Given::data(&format!("\"{text}\""));
+    assert_eq!(holds("event.data.matches('(?:(?:a|b){1,30}){1,30}[^ab]')", &event), None);
+    assert_eq!(holds("event.data.matches('^[ab]+c?$')", &event), Some(true));
+    let twelve = Given::data("\"abababababab\"");
+    assert_eq!(holds("event.data.matches('(?:(?:a|b){1,30}){1,30}[^ab]')", &twelve), Some(false));
+}

@@ -9,13 +9,14 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesOrdered;
 use prost::Message as _;
-use reckon_api::{Reason, v1};
+use reckon_api::v1;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::StreamsService;
+use super::decide::Arrival;
 use super::pages::Pages;
 use crate::limits;
 use crate::service::wire;
@@ -73,8 +74,7 @@ impl Batch {
                     Err(broken) => (open, end) = (false, Err(broken)),
                 },
                 () = &mut drained, if open => {
-                    let stopping = Reason::NotReady.plain("the node is stopping; ask another one");
-                    (open, end) = (false, Err(stopping));
+                    (open, end) = (false, Err(super::stopping()));
                 }
             }
         }
@@ -97,7 +97,7 @@ impl Batch {
         async move {
             use v1::append_batch_response::Outcome;
             let answer = match request.append {
-                Some(append) => service.append_one(append, forwarded, deadline).await,
+                Some(append) => service.append_one(append, Arrival { forwarded, deadline }).await,
                 None => Err(wire::no_append()),
             };
             let outcome = match answer {

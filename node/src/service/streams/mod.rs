@@ -2,10 +2,16 @@
 
 mod append;
 mod batch;
+mod count;
+mod decide;
 mod in_flight;
+mod life;
 mod look_up;
 mod pages;
 mod read;
+mod scan;
+mod stream_part;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +23,13 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::cluster::not_initialised;
 use super::forward::{self, Forwarder};
-use super::{consistency, deadline};
+use super::{consistency, deadline, wire};
+use crate::engine::{ReadError, StateReader};
+use crate::limits;
 use crate::metrics::{Metrics, ReadConsistency, ReadKind, ReadObserved};
 use crate::node::Node;
 use crate::raft::Member;
+use decide::Arrival;
 use in_flight::InFlight;
 use pages::Pages;
 
@@ -42,6 +51,7 @@ pub struct StreamsService {
     request_timeout: Duration,
     appends: InFlight,
     reads: InFlight,
+    watches: InFlight,
 }
 
 impl StreamsService {
@@ -53,6 +63,7 @@ impl StreamsService {
             request_timeout: options.request_timeout,
             appends: InFlight::new("limits.appends_in_flight_max", options.appends_in_flight_max),
             reads: InFlight::new("limits.reads_in_flight_max", options.reads_in_flight_max),
+            watches: InFlight::new("watches_max", limits::WATCHES_MAX),
         }
     }
 
@@ -61,7 +72,7 @@ impl StreamsService {
         let member = self.node.member().ok_or_else(not_initialised)?;
         self.node.recovered().map_err(|why| Reason::NotReady.plain(why))?;
         if self.node.draining() {
-            return Err(Reason::NotReady.plain("the node is stopping; ask another one"));
+            return Err(stopping());
         }
         Ok(member)
     }
@@ -87,6 +98,31 @@ impl StreamsService {
     fn deadline<T>(&self, request: &Request<T>) -> Instant {
         deadline::of(request.metadata(), self.request_timeout)
     }
+
+    fn arrival<T>(&self, request: &Request<T>) -> Arrival {
+        let forwarded = forward::was_forwarded(request.metadata());
+        Arrival { forwarded, deadline: self.deadline(request) }
+    }
+}
+
+/// Takes a look at the store where waiting for files harms nobody, and waits for it until the deadline.
+async fn look<T, F>(member: &Member, deadline: Instant, look: F) -> Result<T, Status>
+where
+    F: FnOnce(&StateReader) -> Result<T, ReadError> + Send + 'static,
+    T: Send + 'static,
+{
+    let reader = member.reader();
+    let looking = member.offload().run(move || look(&reader));
+    match tokio::time::timeout_at(deadline, looking).await {
+        Ok(found) => found.map_err(wire::read_failed),
+        Err(_elapsed) => Err(Reason::DeadlineExceeded.plain(
+            "the deadline passed before the answer was found; ask for less, or give it longer",
+        )),
+    }
+}
+
+fn stopping() -> Status {
+    Reason::NotReady.plain("the node is stopping; ask another one")
 }
 
 /// A formed store takes no client before the operator has latched it.
@@ -103,9 +139,8 @@ impl v1::streams_server::Streams for StreamsService {
         &self,
         request: Request<v1::AppendRequest>,
     ) -> Result<Response<v1::AppendResponse>, Status> {
-        let deadline = self.deadline(&request);
-        let forwarded = forward::was_forwarded(request.metadata());
-        self.append_one(request.into_inner(), forwarded, deadline).await.map(Response::new)
+        let arrival = self.arrival(&request);
+        self.append_one(request.into_inner(), arrival).await.map(Response::new)
     }
 
     type AppendBatchStream = Pages<v1::AppendBatchResponse>;
@@ -156,78 +191,82 @@ impl v1::streams_server::Streams for StreamsService {
 
     async fn count(
         &self,
-        _request: Request<v1::CountRequest>,
+        request: Request<v1::CountRequest>,
     ) -> Result<Response<v1::CountResponse>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.count_events(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn any(
         &self,
-        _request: Request<v1::AnyRequest>,
+        request: Request<v1::AnyRequest>,
     ) -> Result<Response<v1::AnyResponse>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.find_any(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn check_expression(
         &self,
-        _request: Request<v1::CheckExpressionRequest>,
+        request: Request<v1::CheckExpressionRequest>,
     ) -> Result<Response<v1::CheckExpressionResponse>, Status> {
-        Err(not_served())
+        self.checked_expression(request.into_inner()).await.map(Response::new)
     }
 
     async fn version_at(
         &self,
-        _request: Request<v1::VersionAtRequest>,
+        request: Request<v1::VersionAtRequest>,
     ) -> Result<Response<v1::VersionAtResponse>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.version_at_time(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn has_events(
         &self,
-        _request: Request<v1::HasEventsRequest>,
+        request: Request<v1::HasEventsRequest>,
     ) -> Result<Response<v1::HasEventsResponse>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.says_whether_it_has_events(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn get_event(
         &self,
-        _request: Request<v1::GetEventRequest>,
+        request: Request<v1::GetEventRequest>,
     ) -> Result<Response<v1::GetEventResponse>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.event_by_id(request.into_inner(), deadline).await.map(Response::new)
     }
 
     async fn delete(
         &self,
-        _request: Request<v1::DeleteRequest>,
+        request: Request<v1::DeleteRequest>,
     ) -> Result<Response<v1::DeleteResponse>, Status> {
-        Err(not_served())
+        let arrival = self.arrival(&request);
+        self.delete_stream(request.into_inner(), arrival).await.map(Response::new)
     }
 
     async fn tombstone(
         &self,
-        _request: Request<v1::TombstoneRequest>,
+        request: Request<v1::TombstoneRequest>,
     ) -> Result<Response<v1::TombstoneResponse>, Status> {
-        Err(not_served())
+        let arrival = self.arrival(&request);
+        self.tombstone_stream(request.into_inner(), arrival).await.map(Response::new)
     }
 
     async fn truncate(
         &self,
-        _request: Request<v1::TruncateRequest>,
+        request: Request<v1::TruncateRequest>,
     ) -> Result<Response<v1::TruncateResponse>, Status> {
-        Err(not_served())
+        let arrival = self.arrival(&request);
+        self.truncate_stream(request.into_inner(), arrival).await.map(Response::new)
     }
 
     type WatchStream = Pages<v1::WatchResponse>;
 
     async fn watch(
         &self,
-        _request: Request<v1::WatchRequest>,
+        request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(not_served())
+        let deadline = self.deadline(&request);
+        self.watch_streams(request.into_inner(), deadline).await.map(Response::new)
     }
-}
-
-/// Placeholder until the call is served.
-fn not_served() -> Status {
-    Reason::Internal.plain("this call is not served yet")
 }

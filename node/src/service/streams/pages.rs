@@ -1,15 +1,15 @@
-//! Streamed answers: a header, then page after page of events.
+//! Streamed answers: messages in their order, and why there are no more.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures::Stream;
-use reckon_api::v1;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use futures::{Stream, StreamExt as _, stream};
+use reckon_api::{Reason, v1};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::engine::{Page, ReadError};
+use crate::engine::{Page, StateReader};
 use crate::limits;
 use crate::metrics::ReadObserved;
 use crate::raft::Member;
@@ -17,6 +17,57 @@ use crate::service::wire;
 
 /// A streamed answer.
 pub type Pages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// Where a streamed answer is put in. Dropped, it ends the answer well.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    messages: mpsc::Sender<T>,
+    failure: oneshot::Sender<Status>,
+}
+
+/// The answer goes on no more: its reader is gone, or has left it unread for too long.
+#[derive(Debug)]
+pub(super) struct Unread;
+
+impl<T: Send + 'static> Answer<T> {
+    /// An answer of which so many messages may wait to be read.
+    pub fn new(ahead_max: usize) -> (Self, Pages<T>) {
+        let (messages, receiver) = mpsc::channel(ahead_max);
+        let (failure, failed) = oneshot::channel();
+        // Apart from the messages, so that it finds its way also when their channel is full.
+        let failed = stream::once(failed).filter_map(|failed| async { failed.ok().map(Err) });
+        (Self { messages, failure }, ReceiverStream::new(receiver).map(Ok).chain(failed).boxed())
+    }
+
+    /// Hands a message on, as soon as there is room for it.
+    pub async fn send(&self, message: T) -> Result<(), Unread> {
+        self.messages.send_timeout(message, limits::READ_STALL_MAX).await.map_err(|_unread| Unread)
+    }
+
+    /// Ends the answer, behind the messages that wait, with an error.
+    pub fn fail(self, status: Status) {
+        // A reader that is gone needs no reason.
+        let _ = self.failure.send(status);
+    }
+
+    /// Ends an answer that nobody reads: whoever comes back to it must not take it for whole.
+    pub fn fail_unread(self, Unread: Unread) {
+        let seconds = limits::READ_STALL_MAX.as_secs();
+        self.fail(Reason::DeadlineExceeded.plain(format!(
+            "the answer was left unread for {seconds} s and given up; read on from where you are"
+        )));
+    }
+
+    /// Whether the reader is gone.
+    pub fn is_unheard(&self) -> bool {
+        self.messages.is_closed()
+    }
+
+    /// Returns when the reader is gone.
+    pub async fn unheard(&self) {
+        self.messages.closed().await;
+    }
+}
 
 /// Reads page after page; between pages it holds a position and nothing else.
 pub(super) struct PageSource<R> {
@@ -27,58 +78,89 @@ pub(super) struct PageSource<R> {
 
 impl<R> PageSource<R>
 where
-    R: Fn(&Member, u64, usize) -> Result<Page, ReadError> + Send + Sync + 'static,
+    R: Fn(&StateReader, u64, usize) -> Result<Page, Status> + Send + Sync + 'static,
 {
-    /// Streams the header, then batches of events. The slot is held until the stream ends or is dropped.
+    /// Streams the header, then batches of events from a version or position on. The slot is held until the stream
+    /// ends or is dropped.
     pub fn stream<T: Send + 'static>(
         self,
         slot: OwnedSemaphorePermit,
         observed: ReadObserved,
-        from: u64,
+        from: Option<u64>,
         header: T,
         batch: impl Fn(Vec<v1::Event>) -> T + Send + Sync + 'static,
     ) -> Pages<T> {
-        let (sender, receiver) = mpsc::channel(limits::READ_PAGES_AHEAD_MAX);
+        let (answer, pages) = Answer::new(limits::READ_PAGES_AHEAD_MAX);
         tokio::spawn(async move {
             let _slot = slot;
-            // A receiver that is gone means that the caller is; there is nobody to tell.
-            if sender.send_timeout(Ok(header), limits::READ_STALL_MAX).await.is_err() {
-                return;
-            }
-            let mut cursor = Some(from);
-            let mut left = self.limit;
-            while let Some(at) = cursor.filter(|_| left > 0) {
-                let events_max =
-                    limits::READ_PAGE_EVENTS_MAX.min(usize::try_from(left).unwrap_or(usize::MAX));
-                let page = match (self.read)(&self.member, at, events_max) {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let status = wire::read_failed(error);
-                        let told = sender.send_timeout(Err(status.clone()), limits::READ_STALL_MAX);
-                        // A receiver that is gone means that the caller is.
-                        let _ = told.await;
-                        observed.ends(&Err::<(), _>(status));
-                        return;
-                    }
-                };
-                cursor = page.next;
-                left -= page.events.len() as u64;
-                if page.events.is_empty() {
-                    // A page of excluded events alone still has to let others run.
-                    tokio::task::yield_now().await;
-                    if sender.is_closed() {
-                        return;
-                    }
-                    continue;
-                }
-                observed.events(page.events.len());
-                let events = page.events.iter().map(wire::event).collect();
-                if sender.send_timeout(Ok(batch(events)), limits::READ_STALL_MAX).await.is_err() {
-                    return;
+            match self.answer(&answer, &observed, from, header, batch).await {
+                Ok(()) => observed.ends(&Ok(())),
+                Err(Stop::Unread(unread)) => answer.fail_unread(unread),
+                Err(Stop::Failed(status)) => {
+                    observed.ends(&Err::<(), _>(status.clone()));
+                    answer.fail(status);
                 }
             }
-            observed.ends(&Ok(()));
         });
-        Box::pin(ReceiverStream::new(receiver))
+        pages
+    }
+
+    async fn answer<T: Send + 'static>(
+        self,
+        answer: &Answer<T>,
+        observed: &ReadObserved,
+        from: Option<u64>,
+        header: T,
+        batch: impl Fn(Vec<v1::Event>) -> T,
+    ) -> Result<(), Stop> {
+        answer.send(header).await?;
+        let read = Arc::new(self.read);
+        let mut cursor = from;
+        let mut left = self.limit;
+        while let Some(at) = cursor.filter(|_| left > 0) {
+            let events_max =
+                limits::READ_PAGE_EVENTS_MAX.min(usize::try_from(left).unwrap_or(usize::MAX));
+            let (reader, read) = (self.member.reader(), Arc::clone(&read));
+            let page = self.member.offload().run(move || {
+                let page = read(&reader, at, events_max)?;
+                Ok::<_, Status>((
+                    page.events.iter().map(wire::event).collect::<Vec<_>>(),
+                    page.next,
+                ))
+            });
+            let (events, next) = page.await?;
+            cursor = next;
+            left -= events.len() as u64;
+            if events.is_empty() {
+                // A page of excluded events alone still has to let others run.
+                tokio::task::yield_now().await;
+                if answer.is_unheard() {
+                    return Err(Stop::Unread(Unread));
+                }
+                continue;
+            }
+            observed.events(events.len());
+            answer.send(batch(events)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Why an answer ends before it is whole.
+#[derive(Debug)]
+enum Stop {
+    Unread(Unread),
+    Failed(Status),
+}
+
+impl From<Unread> for Stop {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
+    }
+}
+
+impl From<Status> for Stop {
+    fn from(status: Status) -> Self {
+        Self::Failed(status)
     }
 }

@@ -8,10 +8,12 @@ use reckon_api::{Reason, v1};
 use tonic::Status;
 use uuid::Uuid;
 
+use super::filter::filter_status;
 use super::metadata::{Found, FromMetadata};
 use super::refusal::{Limit, check_name, check_text, empty_field, invalid_field, limit_exceeded};
-use crate::engine::{Command, Expectation, StreamAppend};
+use crate::engine::{AppendCondition, Command, Expectation, Query, StreamAppend};
 use crate::event::{DEFAULT_SCHEMA_VERSION, EventDraft, SYSTEM_PREFIX, encode_record};
+use crate::filter::query_items;
 use crate::limits;
 
 const STREAMS: Limit = Limit { name: "append_streams_max", maximum: limits::APPEND_STREAMS_MAX };
@@ -58,7 +60,17 @@ pub fn append_command(
         }
         appends.push(stream_append(index, append, &mut append_bytes, &mut new_id)?);
     }
-    Ok(Command::Append { appends, condition: None }.encode())
+    let condition = request.condition.as_ref().map(condition).transpose()?;
+    Ok(Command::Append { appends, condition }.encode())
+}
+
+/// A condition with something in it.
+fn condition(given: &v1::AppendCondition) -> Result<AppendCondition, Status> {
+    let query = given.query.as_ref().ok_or_else(|| {
+        empty_field("condition.query", "a condition has a query; for none leave the condition out")
+    })?;
+    let items = query_items("condition.query", query).map_err(filter_status)?;
+    Ok(AppendCondition { query: Query { items }, after_position: given.after_position })
 }
 
 /// The refusal of a message of `AppendBatch` with nothing in it.
@@ -84,7 +96,8 @@ fn stream_append(
     append_bytes: &mut usize,
     new_id: &mut impl FnMut() -> Uuid,
 ) -> Result<StreamAppend, Status> {
-    let expectation = expectation(index, append.expectation.as_ref())?;
+    let field = format!("appends[{index}].expectation");
+    let expectation = expectation(&field, append.expectation.as_ref())?;
     let mut derived = Vec::with_capacity(append.events.len());
     for (number, event) in append.events.iter().enumerate() {
         derived.push(Derived::of(EventPlace { append: index, event: number }, event)?);
@@ -120,10 +133,14 @@ fn append_too_large(append_bytes: usize) -> Status {
     limit_exceeded("appends", APPEND_BYTES, append_bytes, "bytes or more; send several appends")
 }
 
-fn expectation(index: usize, given: Option<&v1::Expectation>) -> Result<Expectation, Status> {
+/// Reads an expectation; `field` is its path in the request.
+pub(super) fn expectation(
+    field: &str,
+    given: Option<&v1::Expectation>,
+) -> Result<Expectation, Status> {
     use v1::expectation::Kind;
     let invalid = |kind: &str, value: &str, what: &str| {
-        Err(invalid_field(&format!("appends[{index}].expectation.{kind}"), value, what))
+        Err(invalid_field(&format!("{field}.{kind}"), value, what))
     };
     match given.and_then(|expectation| expectation.kind.as_ref()) {
         None | Some(Kind::Version(-2)) => Ok(Expectation::Any),
@@ -273,7 +290,8 @@ fn event_id(place: EventPlace, text: &str) -> Result<Uuid, Status> {
     })
 }
 
-fn check_not_system(field: impl Fn() -> String, name: &str) -> Result<(), Status> {
+/// Refuses names that belong to the server.
+pub(super) fn check_not_system(field: impl Fn() -> String, name: &str) -> Result<(), Status> {
     if !name.starts_with(SYSTEM_PREFIX) {
         return Ok(());
     }

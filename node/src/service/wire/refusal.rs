@@ -2,8 +2,9 @@
 
 use reckon_api::Reason;
 use tonic::Status;
+use uuid::Uuid;
 
-use crate::engine::{Expectation, Refusal};
+use crate::engine::{Expectation, ReadError, Refusal, SelectError, StreamState, StreamSummary};
 
 /// How much of a caller's value is repeated to the caller, in characters: statuses travel in headers.
 const VALUE_CHARS_MAX: usize = 64;
@@ -25,8 +26,11 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
                     "stream {stream:?} was expected to be new but is at version {actual}; \
                      read it and decide again"
                 ),
-                (Expectation::StreamExists, _) => {
+                (Expectation::StreamExists, -1) => {
                     format!("stream {stream:?} was expected to exist but has never had an event")
+                }
+                (Expectation::StreamExists, _) => {
+                    format!("stream {stream:?} was expected to exist but is deleted")
                 }
                 (_, -1) => format!(
                     "stream {stream:?} was expected at version {expected} but has never had an event"
@@ -48,6 +52,21 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
             ];
             Reason::WrongExpectedVersion.status(message, values)
         }
+        Refusal::StreamNotFound { stream_id } => stream_not_found(stream_id),
+        Refusal::StreamDeleted { stream_id } => stream_deleted(stream_id),
+        Refusal::StreamTombstoned { stream_id } => stream_tombstoned(stream_id),
+        Refusal::TruncateBeyondEnd { before_version, next_version, .. } => invalid_field(
+            "before_version",
+            &before_version.to_string(),
+            &format!("is beyond the end: the stream's next version is {next_version}"),
+        ),
+        Refusal::AppendConditionFailed { position } => Reason::AppendConditionFailed.status(
+            format!(
+                "the event at position {position} matches the condition; read what is new and \
+                 decide again"
+            ),
+            [("position", position.to_string())],
+        ),
         Refusal::EventIdReused { event_id } => Reason::EventIdReused.status(
             format!(
                 "event id {event_id} is already used, and not by this same append: a retry must \
@@ -55,32 +74,11 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
             ),
             [("event_id", event_id.to_string())],
         ),
-        Refusal::StreamTombstoned { stream_id } => Reason::StreamTombstoned.status(
-            format!("stream {:?} is tombstoned; use another name", shortened(stream_id)),
-            [("stream", stream_id)],
-        ),
-        Refusal::StreamNotFound { stream_id } => stream_not_found(stream_id),
-        Refusal::StreamDeleted { stream_id } => Reason::StreamDeleted.status(
-            format!("stream {:?} is deleted; an append opens it again", shortened(stream_id)),
-            [("stream", stream_id)],
-        ),
-        Refusal::TruncateBeyondEnd { before_version, next_version, .. } => invalid_field(
-            "before_version",
-            &before_version.to_string(),
-            &format!("lies behind the stream's next version, which is {next_version}"),
-        ),
-        Refusal::AppendConditionFailed { position } => Reason::AppendConditionFailed.status(
-            format!(
-                "the event at position {position} matches the append's condition; \
-                 read what is new and decide again"
-            ),
-            [("position", position.to_string())],
-        ),
-        Refusal::InvalidName { name } => {
-            invalid_field("appends", name, "has a control character; names have none")
-        }
         Refusal::StreamNamedTwice { stream_id } => {
             invalid_field("appends", stream_id, "is named twice; put all its events into one entry")
+        }
+        Refusal::InvalidName { name } => {
+            invalid_field("appends", name, "has a control character; leave it out")
         }
         Refusal::InvalidVolumeId { bytes } => Reason::InvalidArgument.status(
             format!("volume_id has {bytes} bytes; a node id is given to volumes named by 1 to 256"),
@@ -89,10 +87,71 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
     }
 }
 
-/// The refusal of a read of a stream that never had an event.
-pub fn stream_not_found(stream_id: &str) -> Status {
+/// The stream, if it lives; otherwise why it cannot be read.
+pub fn live<'a>(stream_id: &str, state: &'a StreamState) -> Result<&'a StreamSummary, Status> {
+    match state {
+        StreamState::Live(summary) => Ok(summary),
+        StreamState::Unknown => Err(stream_not_found(stream_id)),
+        StreamState::Deleted(_) => Err(stream_deleted(stream_id)),
+        StreamState::Tombstoned(_) => Err(stream_tombstoned(stream_id)),
+    }
+}
+
+/// The refusal of a request about a stream that never had an event.
+pub(super) fn stream_not_found(stream_id: &str) -> Status {
     let message = format!("stream {:?} has never had an event", shortened(stream_id));
     Reason::StreamNotFound.status(message, [("stream", stream_id)])
+}
+
+/// The refusal of a request about a stream that was deleted and not opened again.
+fn stream_deleted(stream_id: &str) -> Status {
+    let message = format!("stream {:?} is deleted; an append opens it again", shortened(stream_id));
+    Reason::StreamDeleted.status(message, [("stream", stream_id)])
+}
+
+/// The refusal of a request about a stream that can never be used again.
+fn stream_tombstoned(stream_id: &str) -> Status {
+    let message = format!(
+        "stream {:?} was deleted for ever; its name cannot be used again, take another one",
+        shortened(stream_id)
+    );
+    Reason::StreamTombstoned.status(message, [("stream", stream_id)])
+}
+
+/// Why nothing could be read. A damaged file is fetched again from another member, so a retry may help, at once on
+/// another node.
+#[allow(clippy::needless_pass_by_value, reason = "what takes errors over hands them over")]
+pub fn read_failed(error: ReadError) -> Status {
+    let message = error.to_string();
+    if let Some(file) = error.damaged_file() {
+        return Reason::Damaged.status(
+            format!("{message}; it is being mended from another member"),
+            [("file", file)],
+        );
+    }
+    match error {
+        ReadError::Select(SelectError::TooCostly { position, steps_max }) => Reason::LimitExceeded
+            .status(
+                message,
+                [
+                    ("field", "filter".to_owned()),
+                    ("limit", "expression_steps_max".to_owned()),
+                    ("value", format!("more than {steps_max}")),
+                    ("maximum", steps_max.to_string()),
+                    ("position", position.to_string()),
+                ],
+            ),
+        ReadError::VersionMissing { .. } | ReadError::RemovalsUnknown { .. } => {
+            Reason::Damaged.plain(message)
+        }
+        ReadError::File(_) | ReadError::Index { .. } => Reason::Internal.plain(message),
+    }
+}
+
+/// The refusal of a look-up of an event that is not there, or not any more.
+pub fn event_not_found(event_id: Uuid) -> Status {
+    let message = format!("no event that can be read has the id {event_id}");
+    Reason::EventNotFound.status(message, [("event_id", event_id.to_string())])
 }
 
 /// A field whose value cannot be taken; `what` goes on after the field and the value.

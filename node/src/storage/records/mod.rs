@@ -9,8 +9,14 @@
 //! The index notes the time of each block's first record, so that a time is found like a position.
 
 mod encoding;
+mod join;
 mod reader;
 mod writer;
 
+pub(super) use join::{JoinError, RecordsJoiner};
 pub use reader::{RecordsEntries, RecordsReader};
 pub use writer::{RecordsSummary, RecordsWriter};
+
+/// Bytes of a block before compression: larger compresses better, smaller reads less for one event. A larger record
+/// stands alone in one.
+const BLOCK_BYTES: usize = 64 << 10;

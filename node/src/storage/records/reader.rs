@@ -1,6 +1,6 @@
 //! Reading a records file.
 
-use std::sync::Arc;
+use bytes::Bytes;
 
 use super::super::entries::Entries;
 use super::super::error::ReadError;
@@ -82,8 +82,9 @@ impl RecordsReader {
         self.table.forget();
     }
 
-    fn record(&self, entries: &Arc<Entries>, place: usize) -> Result<StoredRecord, ReadError> {
-        read_record(self.table.path(), entries, place)
+    fn record(&self, entries: &Entries, place: usize) -> Result<StoredRecord, ReadError> {
+        let (key, value) = entries.shared(place);
+        read_record(self.table.path(), &key, &value)
     }
 }
 
@@ -94,18 +95,29 @@ pub struct RecordsEntries {
     scan: Scan,
 }
 
+impl RecordsEntries {
+    /// Moves to the next record; `false` when there is none.
+    pub(super) fn advance(&mut self) -> Result<bool, ReadError> {
+        self.scan.advance()
+    }
+
+    /// The record that was moved to, as it stands in the file.
+    pub(super) fn entry(&self) -> Option<(&[u8], &[u8])> {
+        self.scan.entry()
+    }
+}
+
 impl Iterator for RecordsEntries {
     type Item = Result<StoredRecord, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.scan.next_entry().transpose()?;
-        Some(next.and_then(|(entries, place)| read_record(&self.path, &entries, place)))
+        let next = self.scan.next_shared().transpose()?;
+        Some(next.and_then(|(key, value)| read_record(&self.path, &key, &value)))
     }
 }
 
-fn read_record(path: &str, entries: &Entries, place: usize) -> Result<StoredRecord, ReadError> {
-    let (key, value) = entries.shared(place);
-    encoding::read(&key, &value).map_err(|error: CorruptRecord| {
+fn read_record(path: &str, key: &[u8], value: &Bytes) -> Result<StoredRecord, ReadError> {
+    encoding::read(key, value).map_err(|error: CorruptRecord| {
         ReadError::damaged(path, 0, format!("a record cannot be read: {error}"))
     })
 }

@@ -5,12 +5,8 @@ use std::ops::Range;
 use super::super::error::WriteError;
 use super::super::table::{Kind, PROPERTIES_BYTES, Summary, TableWriter};
 use super::super::volume::Volume;
-use super::encoding;
+use super::{BLOCK_BYTES, encoding};
 use crate::event::StoredRecord;
-
-/// Bytes of a block before compression: larger compresses better, smaller reads less for one event. A larger record
-/// stands alone in one.
-const BLOCK_BYTES: usize = 64 << 10;
 
 /// A records file that was written and synced.
 #[derive(Debug, Clone, PartialEq, Eq)]

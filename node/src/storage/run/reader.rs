@@ -79,11 +79,22 @@ impl RunReader {
 #[derive(Debug)]
 pub struct RunEntries(Scan);
 
+impl RunEntries {
+    /// Moves to the next key; `false` when there is none. Cheaper than the iterator.
+    pub(crate) fn advance(&mut self) -> Result<bool, ReadError> {
+        self.0.advance()
+    }
+
+    /// The key and the value that was moved to.
+    pub(crate) fn entry(&self) -> Option<(&[u8], &[u8])> {
+        self.0.entry()
+    }
+}
+
 impl Iterator for RunEntries {
     type Item = Result<(Bytes, Bytes), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let next = self.0.next_entry().transpose()?;
-        Some(next.map(|(entries, place)| entries.shared(place)))
+        self.0.next_shared().transpose()
     }
 }

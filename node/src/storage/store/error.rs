@@ -4,6 +4,7 @@ use std::io;
 
 use super::super::catalogue::CatalogueError;
 use super::super::error::{ReadError, WriteError, is_full};
+use super::super::records::JoinError;
 use super::super::volume::VolumeError;
 
 /// Why a store could not be opened.
@@ -119,8 +120,17 @@ impl StoreError {
         }
     }
 
-    pub(super) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(path: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+}
+
+impl From<JoinError> for StoreError {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Read(error) => error.into(),
+            JoinError::Write(error) => error.into(),
+        }
     }
 }

@@ -22,6 +22,13 @@ impl Store {
         true
     }
 
+    /// Fences the files that readers found damaged since the last time.
+    pub fn fence_reported(&self) {
+        for name in self.shared.files.reports().take() {
+            self.fence(&name);
+        }
+    }
+
     /// The fenced files. Those that were missing when the store was opened are among them.
     pub fn fenced(&self) -> Vec<FileMeta> {
         self.shared.changes.lock().fenced.values().cloned().collect()
@@ -78,7 +85,7 @@ impl Store {
             let (records, runs) = (offered.records.clone(), offered.runs.clone());
             // What the engine keeps of its own speaks of the files.
             let local_state = offered.local_state.clone();
-            Ok(Checkpoint { records, runs, local_state, ..now.clone() })
+            Ok(Checkpoint { local_state, records, runs, ..now.clone() })
         })?;
         let mut changes = shared.changes.lock();
         for name in moved {

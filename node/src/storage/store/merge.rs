@@ -1,12 +1,12 @@
 //! Merging: eight runs of a level become one of the next, so that a look-up meets few runs however many seals there
 //! were. Which ones is a function of the seals' numbers, so that all replicas make the same files.
 
+use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 
 use super::super::checkpoint::{Checkpoint, FileMeta, RecordsMeta, RunMeta};
-use super::super::files::Files;
 use super::super::names;
-use super::super::records::{RecordsReader, RecordsWriter};
+use super::super::records::{RecordsJoiner, RecordsReader};
 use super::super::run::{RunEntries, RunReader, RunWriter};
 use super::output::Output;
 use super::seal::ENTRIES_BETWEEN_LOOKS;
@@ -150,17 +150,20 @@ fn join_records(
     };
     let positions = first.positions.start..last.positions.end;
     let (file, ()) = output.write(&names::records(&positions), |path| {
-        let mut writer = RecordsWriter::create(&shared.volume, path)?;
+        let mut joiner = RecordsJoiner::create(&shared.volume, path)?;
         for meta in join {
             let reader = RecordsReader::new(&shared.files, &meta.file.name, meta.file.bytes);
-            for (count, stored) in reader.entries()?.enumerate() {
-                if count % ENTRIES_BETWEEN_LOOKS == 0 {
+            let mut entries = reader.entries()?;
+            for count in 0_usize.. {
+                if count.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
                     shared.check_running()?;
                 }
-                writer.push(&stored?)?;
+                if !joiner.copy_next(&mut entries)? {
+                    break;
+                }
             }
         }
-        Ok((writer.finish()?.file, ()))
+        Ok((joiner.finish()?, ()))
     })?;
     let epochs_us = *first.epochs_us.start()..=*last.epochs_us.end();
     Ok(RecordsMeta { file, positions, epochs_us })
@@ -184,60 +187,58 @@ fn merge_runs(
         let mut writer = RunWriter::create(&shared.volume, path)?;
         let mut sources = Vec::with_capacity(plan.runs.len());
         for run in &plan.runs {
-            sources.push(Source::new(&shared.files, run)?);
+            let reader = RunReader::new(&shared.files, &run.file.name, run.file.bytes);
+            let mut entries = reader.entries()?;
+            entries.advance()?;
+            sources.push(entries);
         }
         for count in 0_usize.. {
-            if count % ENTRIES_BETWEEN_LOOKS == 0 {
+            if count.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
                 shared.check_running()?;
             }
-            let Some((key, value)) = next_of(&mut sources)? else { break };
-            writer.push(&key, &value)?;
+            if !write_least(&mut sources, &mut writer)? {
+                break;
+            }
         }
         Ok((writer.finish()?, ()))
     })?;
     Ok(RunMeta { file, level, seals, positions })
 }
 
-type Entry = (bytes::Bytes, bytes::Bytes);
-
-/// A run that is read in order, with its next entry at hand.
-struct Source {
-    entries: RunEntries,
-    next: Option<Entry>,
-}
-
-impl Source {
-    fn new(files: &Files, run: &RunMeta) -> Result<Self, StoreError> {
-        let mut entries = RunReader::new(files, &run.file.name, run.file.bytes).entries()?;
-        let next = entries.next().transpose()?;
-        Ok(Self { entries, next })
-    }
-}
-
-/// The least key of all sources, with the value of the newest; the sources are in the order of their age.
-fn next_of(sources: &mut [Source]) -> Result<Option<Entry>, StoreError> {
-    let mut least: Option<Entry> = None;
-    for source in &*sources {
-        if let Some((key, value)) = &source.next
-            && least.as_ref().is_none_or(|(found, _)| key <= found)
-        {
-            least = Some((key.clone(), value.clone()));
+/// Writes the least key of all sources with the value of the newest, and moves on; `false` when all have ended. The
+/// sources are in the order of their age.
+fn write_least(sources: &mut [RunEntries], writer: &mut RunWriter) -> Result<bool, StoreError> {
+    let mut least: Option<(usize, &[u8])> = None;
+    // More than one source has the least key: those in front of the newest have to move on too.
+    let mut shared = false;
+    for (place, source) in sources.iter().enumerate() {
+        let Some((key, _)) = source.entry() else { continue };
+        let order = least.map_or(Ordering::Less, |(_, found)| key.cmp(found));
+        if order.is_le() {
+            shared = order.is_eq();
+            least = Some((place, key));
         }
     }
-    let Some((key, _)) = &least else { return Ok(None) };
-    for source in sources {
-        if source.next.as_ref().is_some_and(|(next, _)| next == key) {
-            source.next = source.entries.next().transpose()?;
+    let Some((newest, _)) = least else { return Ok(false) };
+    let (older, rest) = sources.split_at_mut(newest);
+    let Some((key, value)) = rest[0].entry() else { return Ok(false) };
+    writer.push(key, value)?;
+    if shared {
+        for source in older {
+            if source.entry().is_some_and(|(other, _)| other == key) {
+                source.advance()?;
+            }
         }
     }
-    Ok(least)
+    rest[0].advance()?;
+    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
     use super::*;
+    use crate::storage::LogPosition;
 
     /// A checkpoint with runs of these levels and seals.
     fn checkpoint(seal: u64, runs: &[(u32, RangeInclusive<u64>)]) -> Checkpoint {
@@ -253,7 +254,7 @@ mod tests {
         Checkpoint {
             seal,
             end_position: seal,
-            applied: super::super::super::LogPosition::default(),
+            applied: LogPosition::default(),
             membership: bytes::Bytes::new(),
             state: bytes::Bytes::new(),
             local_state: bytes::Bytes::new(),
@@ -270,8 +271,7 @@ mod tests {
             runs.push((0, seal..=seal));
             while let Some(plan) = MergePlan::of(&checkpoint(seal, &runs)) {
                 assert!(plan.runs.len() == 8 && *plan.seals.end() == seal, "{plan:?}");
-                let names: BTreeSet<_> = plan.runs.iter().map(|run| *run.seals.start()).collect();
-                runs.retain(|(_, seals)| !names.contains(seals.start()));
+                runs.retain(|(_, seals)| !plan.seals.contains(seals.start()));
                 runs.push((plan.level, plan.seals));
             }
             let levels: Vec<_> = runs.iter().map(|(level, _)| *level).collect();

@@ -5,7 +5,7 @@ use std::io;
 
 use ring::digest;
 
-use super::super::checkpoint::FileMeta;
+use super::super::checkpoint::{Checkpoint, FileMeta};
 use super::super::names;
 use super::super::table::Summary;
 use super::super::volume::Volume as _;
@@ -77,10 +77,8 @@ impl Drop for Output<'_> {
         let Ok(in_catalogue) = self.shared.catalogue.checkpoint() else { return };
         let in_view = self.shared.view.read().checkpoint.clone();
         let named = in_catalogue.iter().chain(in_view.as_deref());
-        let named: BTreeSet<&str> = named
-            .flat_map(|checkpoint| checkpoint.files())
-            .map(|file| file.name.as_str())
-            .collect();
+        let named: BTreeSet<&str> =
+            named.flat_map(Checkpoint::files).map(|file| file.name.as_str()).collect();
         for path in self.paths.iter().filter(|path| !named.contains(path.as_str())) {
             // What cannot be removed now is removed by the next start.
             let _ = self.shared.volume.remove(path);

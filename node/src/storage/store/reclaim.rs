@@ -73,16 +73,16 @@ impl Store {
             return Ok(());
         }
         let bytes_after = if summary.positions.is_empty() { 0 } else { file.bytes };
-        let new = (!summary.positions.is_empty()).then(|| RecordsMeta {
+        let new = (!summary.positions.is_empty()).then_some(RecordsMeta {
             file,
             positions: summary.positions,
             epochs_us: summary.epochs_us.0..=summary.epochs_us.1,
         });
         // An empty file is no part of the state and goes with the old one.
-        let is_empty = new.is_none();
-        if is_empty {
-            drop(std::mem::replace(&mut output, Output::new(shared)));
-        }
+        let output = match &new {
+            Some(_) => output,
+            None => Output::new(shared),
+        };
         shared.commit(output, |now| {
             let mut next = now.ok_or(StoreError::Superseded)?.clone();
             replace(&mut next.records, std::slice::from_ref(meta), new.into_iter().collect())?;

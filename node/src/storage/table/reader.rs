@@ -3,6 +3,7 @@
 //! A reader touches its file when it is first used, so a damaged file is met by who needs it and never keeps a store
 //! from opening.
 
+use std::io;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -11,7 +12,9 @@ use super::super::block::{self, BlockKind, HEADER_BYTES, Handle};
 use super::super::cache::{Block, BlockCache};
 use super::super::entries::Entries;
 use super::super::error::ReadError;
+use super::super::files::Files;
 use super::super::filter;
+use super::super::reports::DamageReports;
 use super::super::volume::{Volume, VolumeFile};
 use super::footer::{FOOTER_BYTES, Footer, Kind, PROPERTIES_BYTES, Root};
 use super::index::read_place;
@@ -33,6 +36,8 @@ pub(in super::super) type Found = (Arc<Entries>, usize);
 pub(in super::super) struct TableReader {
     volume: Arc<dyn Volume>,
     cache: Arc<BlockCache>,
+    /// Where damage is told, beside who asked.
+    reports: Arc<DamageReports>,
     path: String,
     kind: Kind,
     /// The size that the file was written with.
@@ -49,15 +54,10 @@ struct Opened {
 }
 
 impl TableReader {
-    pub fn new(
-        volume: Arc<dyn Volume>,
-        cache: Arc<BlockCache>,
-        path: String,
-        kind: Kind,
-        bytes: u64,
-    ) -> Self {
+    pub fn new(files: &Files, path: String, kind: Kind, bytes: u64) -> Self {
+        let (volume, cache, reports) = files.shared();
         let number = cache.file_number();
-        Self { volume, cache, path, kind, bytes, number, opened: OnceLock::new() }
+        Self { volume, cache, reports, path, kind, bytes, number, opened: OnceLock::new() }
     }
 
     pub fn path(&self) -> &str {
@@ -140,7 +140,16 @@ impl TableReader {
     }
 
     pub fn damaged(&self, offset: u64, what: impl Into<String>) -> ReadError {
+        self.reports.add(&self.path);
         ReadError::damaged(&self.path, offset, what)
+    }
+
+    fn io(&self, offset: u64, source: io::Error) -> ReadError {
+        let error = ReadError::io(&self.path, offset, source);
+        if matches!(error, ReadError::Damaged { .. }) {
+            self.reports.add(&self.path);
+        }
+        error
     }
 
     fn seek_below(&self, root: Root, seek: &Seek<'_>) -> Result<Option<Found>, ReadError> {
@@ -214,8 +223,7 @@ impl TableReader {
         let blocks_end = opened.footer.file_bytes - FOOTER_BYTES as u64;
         let end = handle.offset.checked_add(u64::from(handle.bytes));
         let bytes = handle.bytes as usize;
-        if bytes < HEADER_BYTES
-            || bytes > block::STORED_BYTES_MAX
+        if !(HEADER_BYTES..=block::STORED_BYTES_MAX).contains(&bytes)
             || end.is_none_or(|end| end > blocks_end)
         {
             return Err(self.damaged(handle.offset, "an index leads out of the file"));
@@ -224,7 +232,7 @@ impl TableReader {
         opened
             .file
             .read_at(handle.offset, &mut stored)
-            .map_err(|source| ReadError::io(&self.path, handle.offset, source))?;
+            .map_err(|source| self.io(handle.offset, source))?;
         block::decode(kind, handle.offset, &stored.into())
             .map_err(|what| self.damaged(handle.offset, what))
     }
@@ -233,7 +241,7 @@ impl TableReader {
         if let Some(opened) = self.opened.get() {
             return Ok(opened);
         }
-        let failed = |source| ReadError::io(&self.path, 0, source);
+        let failed = |source| self.io(0, source);
         let file = self.volume.open(&self.path).map_err(failed)?;
         let bytes = file.bytes().map_err(failed)?;
         if bytes != self.bytes {
@@ -245,7 +253,7 @@ impl TableReader {
         };
         let mut footer = [0; FOOTER_BYTES];
         file.read_at(footer_offset, &mut footer)
-            .map_err(|source| ReadError::io(&self.path, footer_offset, source))?;
+            .map_err(|source| self.io(footer_offset, source))?;
         let footer = Footer::read(&footer, self.kind, bytes)
             .map_err(|what| self.damaged(footer_offset, what))?;
         // Another thread may have been first; then both read the same.

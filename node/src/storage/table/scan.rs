@@ -22,32 +22,50 @@ pub(in super::super) struct Scan {
     end: u64,
     /// What was read from `offset` on.
     ahead: Bytes,
-    entries: Option<(Arc<Entries>, usize)>,
+    /// The block that is read now.
+    entries: Option<Entries>,
+    /// The place in it of the entry that was moved to last.
+    place: usize,
 }
 
 impl Scan {
-    pub(super) fn new(file: Arc<dyn VolumeFile>, path: String, end: u64) -> Self {
-        Self { file, path, offset: 0, end, ahead: Bytes::new(), entries: None }
+    pub(super) const fn new(file: Arc<dyn VolumeFile>, path: String, end: u64) -> Self {
+        Self { file, path, offset: 0, end, ahead: Bytes::new(), entries: None, place: 0 }
     }
 
-    /// The next entry: its block, and its place in it.
-    pub fn next_entry(&mut self) -> Result<Option<(Arc<Entries>, usize)>, ReadError> {
-        loop {
-            if let Some((entries, next)) = &mut self.entries
-                && *next < entries.len()
-            {
-                let place = *next;
-                *next += 1;
-                return Ok(Some((Arc::clone(entries), place)));
-            }
-            match self.next_block()? {
-                Some((BlockKind::Entries, raw)) => {
-                    self.entries = Some((Arc::new(self.parse(raw)?), 0));
-                }
-                Some((BlockKind::Index | BlockKind::Filter, _)) => {}
-                None => return Ok(None),
+    /// Moves to the next entry, at first to the first one; `false` when there is none.
+    pub fn advance(&mut self) -> Result<bool, ReadError> {
+        if let Some(entries) = &self.entries
+            && self.place + 1 < entries.len()
+        {
+            self.place += 1;
+            return Ok(true);
+        }
+        self.entries = None;
+        self.place = 0;
+        while let Some((kind, raw)) = self.next_block()? {
+            // A block of entries has at least one.
+            if kind == BlockKind::Entries && !raw.is_empty() {
+                self.entries = Some(self.parse(raw)?);
+                return Ok(true);
             }
         }
+        Ok(false)
+    }
+
+    /// The key and the value that was moved to; `None` before the first and after the last.
+    pub fn entry(&self) -> Option<(&[u8], &[u8])> {
+        self.entries.as_ref().map(|entries| entries.entry(self.place))
+    }
+
+    /// The same as bytes that share the block's.
+    pub fn shared(&self) -> Option<(Bytes, Bytes)> {
+        self.entries.as_ref().map(|entries| entries.shared(self.place))
+    }
+
+    /// The next entry as bytes that share the block's.
+    pub fn next_shared(&mut self) -> Result<Option<(Bytes, Bytes)>, ReadError> {
+        Ok(if self.advance()? { self.shared() } else { None })
     }
 
     /// The next block of any kind, checked.

@@ -3,5 +3,11 @@
 #[path = "../../../tests/support/volume.rs"]
 pub mod faulty;
 
+mod catalogue;
+mod crash;
+mod damage;
+mod driven;
+mod faults;
 mod sample;
+mod store;
 mod tables;

@@ -42,19 +42,37 @@ pub fn record_of(
 
 /// Records of a few streams that take the positions from `start` on without a gap.
 pub fn records(start: u64, count: u64, streams: u64) -> Vec<StoredRecord> {
-    let mut versions = vec![0; streams as usize];
-    let mut position = start;
-    (0..count)
-        .map(|number| {
-            let stream = (number * 7 + start) % streams;
-            let events = 1 + number % 3;
-            let version = &mut versions[stream as usize];
-            let made = record(&format!("stream-{stream}"), position, *version, events);
-            position += events;
-            *version += events;
-            made
-        })
-        .collect()
+    Feed { position: start, streams, versions: BTreeMap::new() }.take(count)
+}
+
+/// Appends to a few streams, one after the other, for ever.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// The next position.
+    pub position: u64,
+    streams: u64,
+    versions: BTreeMap<String, u64>,
+}
+
+impl Feed {
+    pub fn new(streams: u64) -> Self {
+        Self { position: 0, streams, versions: BTreeMap::new() }
+    }
+
+    /// The next records.
+    pub fn take(&mut self, count: u64) -> Vec<StoredRecord> {
+        (0..count)
+            .map(|_| {
+                let stream = format!("stream-{}", self.position * 7 % self.streams);
+                let events = 1 + self.position % 3;
+                let version = self.versions.entry(stream.clone()).or_default();
+                let made = record(&stream, self.position, *version, events);
+                *version += events;
+                self.position += events;
+                made
+            })
+            .collect()
+    }
 }
 
 /// The keys of a run over records. The value of a head is the position of the stream's last record.

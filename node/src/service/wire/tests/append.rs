@@ -1,72 +1,11 @@
-//! What callers may send, field by field, and what they are told when they may not.
+//! Appends.
 
 use bytes::Bytes;
-use reckon_api::{Reason, v1};
-use tonic::Status;
-use tonic_types::StatusExt as _;
-use uuid::Uuid;
 use v1::expectation::Kind;
 
 use super::*;
-use crate::engine::{
-    Command, Engine, Expectation, Listing, LogPosition, Outcome, Refusal, SharedEngine,
-    StateReader, StreamRead, encode_group,
-};
+use crate::engine::Expectation;
 use crate::limits;
-
-const NEW_ID: Uuid = Uuid::from_u128(0xfeed);
-
-fn new_event() -> v1::NewEvent {
-    v1::NewEvent { event_type: "happened".into(), data: "{}".into(), ..v1::NewEvent::default() }
-}
-
-fn request_of(events: Vec<v1::NewEvent>) -> v1::AppendRequest {
-    let append = v1::StreamAppend { stream_id: "orders-1".into(), events, expectation: None };
-    v1::AppendRequest { appends: vec![append], condition: None }
-}
-
-fn stream(stream_id: impl Into<String>) -> v1::StreamAppend {
-    v1::StreamAppend { stream_id: stream_id.into(), events: vec![new_event()], expectation: None }
-}
-
-/// Appends to an empty store and reads the only event back.
-fn recorded(event: v1::NewEvent) -> v1::Event {
-    let request = request_of(vec![event]);
-    let command = append_command(&request, || NEW_ID).unwrap();
-    let page = reader_after(77, command).read_stream(&StreamRead::of("orders-1")).unwrap();
-    super::event(&page.events[0])
-}
-
-/// An empty store after one command.
-fn reader_after(epoch_us: u64, command: Bytes) -> StateReader {
-    let engine = SharedEngine::default();
-    let group = encode_group(epoch_us, &[command]);
-    engine.write().apply_group(&group, LogPosition::default()).unwrap();
-    StateReader::new(engine)
-}
-
-/// Reason, sentence, and the values by name.
-fn told(status: &Status) -> (Reason, String, Vec<(String, String)>) {
-    let info = status.get_details_error_info().unwrap();
-    let mut values: Vec<_> = info.metadata.into_iter().collect();
-    values.sort();
-    (Reason::of(status).unwrap(), status.message().to_owned(), values)
-}
-
-#[track_caller]
-fn check_refused(request: &v1::AppendRequest, reason: Reason, field: &str, message: &str) {
-    let status = append_command(request, || NEW_ID).unwrap_err();
-    let (told_reason, told_message, values) = told(&status);
-    assert_eq!(told_reason, reason, "{told_message}");
-    assert!(told_message.contains(message), "{told_message:?} lacks {message:?}");
-    assert!(values.contains(&("field".into(), field.into())), "{values:?}");
-    assert!(values.iter().any(|(key, _)| key == "value"), "{values:?}");
-    if reason == Reason::LimitExceeded {
-        for key in ["limit", "maximum"] {
-            assert!(values.iter().any(|(found, _)| found == key), "no {key} in {values:?}");
-        }
-    }
-}
 
 #[test]
 fn every_field_comes_back() {
@@ -343,82 +282,26 @@ fn a_long_value_is_not_repeated_in_full() {
 }
 
 #[test]
-fn a_wrong_expected_version_tells_stream_expected_and_actual() {
-    for (expected, actual, values, message) in [
-        (Expectation::Exact(3), 4, ("3", "4"), "expected at version 3 but is at version 4"),
-        (Expectation::Exact(3), -1, ("3", "-1"), "has never had an event"),
-        (Expectation::NoStream, 0, ("-1", "0"), "expected to be new but is at version 0"),
-        (Expectation::StreamExists, -1, ("stream_exists", "-1"), "expected to exist"),
-    ] {
-        let stream_id = "orders-1".to_owned();
-        let status = refusal_status(&Refusal::WrongExpectedVersion { stream_id, expected, actual });
-        let (reason, told_message, told_values) = told(&status);
-        assert_eq!(reason, Reason::WrongExpectedVersion);
-        assert!(told_message.contains(message), "{told_message:?} lacks {message:?}");
-        let expected = [("actual", values.1), ("expected", values.0), ("stream", "orders-1")];
-        assert_eq!(told_values, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    }
-}
+fn a_condition_is_a_query_with_something_in_it() {
+    let request = |query: Option<v1::Query>| {
+        let condition = Some(v1::AppendCondition { query, after_position: Some(7) });
+        v1::AppendRequest { condition, ..request_of(vec![new_event()]) }
+    };
+    let item = v1::QueryItem { types: vec!["T".into()], tags: vec!["b".into(), "a".into()] };
+    let query = |items| Some(v1::Query { items });
+    let command = append_command(&request(query(vec![item.clone()])), || NEW_ID).unwrap();
+    let Command::Append { condition: Some(condition), .. } = Command::decode(&command).unwrap()
+    else {
+        panic!("a condition")
+    };
+    assert_eq!(condition.after_position, Some(7));
+    assert_eq!(condition.query.items[0].types, ["T"]);
+    assert_eq!(condition.query.items[0].tags, ["a", "b"]);
 
-#[test]
-fn every_refusal_has_its_reason() {
-    for (refusal, reason) in [
-        (Refusal::EventIdReused { event_id: NEW_ID }, Reason::EventIdReused),
-        (Refusal::StreamNamedTwice { stream_id: "s".into() }, Reason::InvalidArgument),
-        (Refusal::InvalidVolumeId { bytes: 0 }, Reason::InvalidArgument),
-    ] {
-        assert_eq!(told(&refusal_status(&refusal)).0, reason);
-    }
-    assert_eq!(told(&stream_not_found("s")).0, Reason::StreamNotFound);
-}
-
-#[test]
-fn an_answer_names_each_stream_in_the_order_of_the_request() {
-    let request = v1::AppendRequest { appends: vec![stream("b"), stream("a")], condition: None };
-    let command = append_command(&request, Uuid::now_v7).unwrap();
-    let group = encode_group(5, &[command]);
-    let outcomes = Engine::default().apply_group(&group, LogPosition::default()).unwrap();
-    let outcome = outcomes[0].clone();
-    let Outcome::Appended(appended) = outcome else { panic!("{outcome:?}") };
-    let answered =
-        |stream_id: &str| v1::StreamAppended { stream_id: stream_id.to_owned(), last_version: 0 };
-    assert_eq!(
-        append_response(&request, &appended),
-        v1::AppendResponse {
-            streams: vec![answered("b"), answered("a")],
-            first_position: 0,
-            last_position: 1,
-            epoch_us: 5,
-        }
-    );
-}
-
-#[test]
-fn streams_are_described_and_listed() {
-    let unknown = stream_info("x", None);
-    assert_eq!((unknown.exists, unknown.first_version, unknown.last_version), (false, -1, -1));
-
-    let request = v1::AppendRequest { appends: vec![stream("a"), stream("b")], condition: None };
-    let command = append_command(&request, Uuid::now_v7).unwrap();
-    let reader = reader_after(5, command);
-    let listing = Listing { streams_max: 1, ..Listing::default() };
-    let response = list_response(&reader.list_streams(&listing).unwrap());
-    assert_eq!(response.next_page_token, "a");
-    assert!(response.streams[0].exists);
-    let listing = Listing { after: Some("a"), ..listing };
-    let response = list_response(&reader.list_streams(&listing).unwrap());
-    assert_eq!(
-        (response.streams[0].stream_id.as_str(), response.next_page_token.as_str()),
-        ("b", "")
-    );
-}
-
-#[test]
-fn reads_are_checked_but_may_name_the_servers_own_streams() {
-    check_stream_id("$link:x").unwrap();
-    assert_eq!(told(&check_stream_id("").unwrap_err()).0, Reason::InvalidArgument);
-    assert_eq!(told(&check_stream_id(&"s".repeat(513)).unwrap_err()).0, Reason::LimitExceeded);
-    assert_eq!(direction(0).unwrap(), Direction::Forward);
-    assert_eq!(direction(2).unwrap(), Direction::Backward);
-    assert_eq!(told(&direction(9).unwrap_err()).0, Reason::InvalidArgument);
+    let check = |query, reason, field| check_refused(&request(query), reason, field, "condition");
+    check(None, Reason::InvalidArgument, "condition.query");
+    check(query(vec![]), Reason::InvalidArgument, "condition.query.items");
+    check(query(vec![item; 101]), Reason::LimitExceeded, "condition.query.items");
+    let unnamed = v1::QueryItem { types: vec![String::new()], tags: vec![] };
+    check(query(vec![unnamed]), Reason::InvalidArgument, "condition.query.items[0].types[0]");
 }

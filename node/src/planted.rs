@@ -1,0 +1,28 @@
+//! Known bugs that the simulation puts back, one at a time, to show that it would catch them. Built only with the feature
+//! `planted-bugs`.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A bug of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Planted {
+    /// A vote overtakes the entries before it on their way to the disk.
+    VoteBeforeLog = 1,
+    /// A purge leaves no mark in the log.
+    PurgeMarkLost = 2,
+    /// A leader reads without proof that it still leads.
+    ReadWithoutReadIndex = 3,
+}
+
+static PLANTED: AtomicU8 = AtomicU8::new(0);
+
+/// From here on the nodes of this process have the bug.
+pub fn plant(bug: Planted) {
+    PLANTED.store(bug as u8, Ordering::SeqCst);
+}
+
+/// Whether the nodes of this process have the bug.
+pub fn has(bug: Planted) -> bool {
+    PLANTED.load(Ordering::SeqCst) == bug as u8
+}

@@ -1,0 +1,84 @@
+//! `Delete`, `Tombstone` and `Truncate`: the ends of a stream's life, decided here or by the leader.
+
+use reckon_api::v1;
+use tonic::Status;
+
+use super::StreamsService;
+use super::decide::{Arrival, Decision};
+use crate::engine::{Outcome, Removed};
+use crate::service::wire;
+
+impl StreamsService {
+    pub(super) async fn delete_stream(
+        &self,
+        request: v1::DeleteRequest,
+        arrival: Arrival,
+    ) -> Result<v1::DeleteResponse, Status> {
+        let command = wire::delete_command(&request)?;
+        let answer = self.decided(
+            Decision { request, command },
+            arrival,
+            |mut leader, request| async move { leader.delete(request).await },
+            |_request, outcome| match outcome {
+                Outcome::Deleted(removed) => Some(v1::DeleteResponse {
+                    last_version: last_version(removed),
+                    position: removed.position,
+                }),
+                _ => None,
+            },
+        );
+        self.observed_refusal(answer.await)
+    }
+
+    pub(super) async fn tombstone_stream(
+        &self,
+        request: v1::TombstoneRequest,
+        arrival: Arrival,
+    ) -> Result<v1::TombstoneResponse, Status> {
+        let command = wire::tombstone_command(&request)?;
+        let answer = self.decided(
+            Decision { request, command },
+            arrival,
+            |mut leader, request| async move { leader.tombstone(request).await },
+            |_request, outcome| match outcome {
+                Outcome::Tombstoned(removed) => Some(v1::TombstoneResponse {
+                    last_version: last_version(removed),
+                    position: removed.position,
+                }),
+                _ => None,
+            },
+        );
+        self.observed_refusal(answer.await)
+    }
+
+    pub(super) async fn truncate_stream(
+        &self,
+        request: v1::TruncateRequest,
+        arrival: Arrival,
+    ) -> Result<v1::TruncateResponse, Status> {
+        let command = wire::truncate_command(&request)?;
+        let answer = self.decided(
+            Decision { request, command },
+            arrival,
+            |mut leader, request| async move { leader.truncate(request).await },
+            |_request, outcome| match outcome {
+                Outcome::Truncated(removed) => Some(v1::TruncateResponse {
+                    first_version: removed.first_version,
+                    last_version: last_version(removed),
+                    position: removed.position,
+                }),
+                _ => None,
+            },
+        );
+        self.observed_refusal(answer.await)
+    }
+
+    /// Counts a refusal by which the node protects itself.
+    fn observed_refusal<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
+        answer.inspect_err(|status| self.metrics.refused(status))
+    }
+}
+
+fn last_version(removed: Removed) -> i64 {
+    removed.last_version.map_or(-1, u64::cast_signed)
+}

@@ -1,0 +1,77 @@
+//! Known bugs, put back one at a time: a simulation that does not catch them proves nothing.
+//!
+//! Two of them the harness can play by itself, with a disk and a volume that do not keep what they promise. The others are
+//! in the node's code behind the feature `planted-bugs`, which nothing but this test is ever built with.
+//!
+//! | bug | what is wrong | caught by, in a debug build |
+//! |---|---|---|
+//! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `one-event-per-position`, `gapless-versions`, `linearizable`; openraft's own assertions (`no-panic`) |
+//! | `vote-before-log` | a vote overtakes the entries before it on their way to the disk | not within 40 seeds so far: it takes a chain of three failures |
+//! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live`, `serves-again` |
+//! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order`, `linearizable` |
+//! | `node-id-reused` | an emptied volume comes back under its old node id | openraft's own assertions (`no-panic`, `nodes-live`) |
+
+use std::str::FromStr;
+
+use anyhow::bail;
+
+/// A bug that is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bug {
+    AckBeforeFsync,
+    VoteBeforeLog,
+    PurgeMarkLost,
+    ReadWithoutReadIndex,
+    NodeIdReused,
+}
+
+impl Bug {
+    const ALL: [Self; 5] = [
+        Self::AckBeforeFsync,
+        Self::VoteBeforeLog,
+        Self::PurgeMarkLost,
+        Self::ReadWithoutReadIndex,
+        Self::NodeIdReused,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeFsync => "ack-before-fsync",
+            Self::VoteBeforeLog => "vote-before-log",
+            Self::PurgeMarkLost => "purge-mark-lost",
+            Self::ReadWithoutReadIndex => "read-without-read-index",
+            Self::NodeIdReused => "node-id-reused",
+        }
+    }
+
+    /// Puts it back in this process, where that is the node's affair; false when the node was built without its bugs.
+    pub fn plant(self) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        {
+            use reckon_node::planted::{self, Planted};
+            let planted = match self {
+                Self::AckBeforeFsync | Self::NodeIdReused => return true,
+                Self::VoteBeforeLog => Planted::VoteBeforeLog,
+                Self::PurgeMarkLost => Planted::PurgeMarkLost,
+                Self::ReadWithoutReadIndex => Planted::ReadWithoutReadIndex,
+            };
+            planted::plant(planted);
+            true
+        }
+        #[cfg(not(feature = "planted-bugs"))]
+        matches!(self, Self::AckBeforeFsync | Self::NodeIdReused)
+    }
+}
+
+impl FromStr for Bug {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> anyhow::Result<Self> {
+        let Some(bug) = Self::ALL.into_iter().find(|bug| bug.name() == name) else {
+            let names: Vec<_> = Self::ALL.iter().map(|bug| bug.name()).collect();
+            bail!("there is no bug {name}; there are {}", names.join(", "));
+        };
+        Ok(bug)
+    }
+}

@@ -1,0 +1,339 @@
+//! The one that disturbs: draws faults from the seed, does them between two steps of the simulation, and undoes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use reckon_node::node::Node;
+use turmoil::Sim;
+
+use crate::bugs::Bug;
+use crate::faults::Fault;
+use crate::machine::Machines;
+use crate::operator::{Operator, Task};
+use crate::scenario::Scenario;
+use crate::trace::{self, Kind};
+use crate::volume::Survival;
+
+/// What is undone, and when.
+#[derive(Debug, Clone)]
+enum Undo {
+    Start(String),
+    Repair(Vec<(String, String)>),
+    Release(Vec<(String, String)>),
+    Loss(String, String),
+    Latency,
+    Pace(Vec<String>),
+    Capacity(Vec<String>),
+}
+
+/// Faults under way, and how many there were of each kind.
+pub struct Nemesis {
+    chance: StdRng,
+    machines: Machines,
+    operator: Operator,
+    scenario: Scenario,
+    next: Duration,
+    undo: Vec<(Duration, Undo)>,
+    down: BTreeSet<String>,
+    spares: Vec<String>,
+    pub counts: BTreeMap<Fault, u64>,
+}
+
+impl Nemesis {
+    /// Begins after `start`.
+    pub fn new(
+        scenario: &Scenario,
+        machines: Machines,
+        operator: Operator,
+        spares: Vec<String>,
+        start: Duration,
+    ) -> Self {
+        Self {
+            chance: scenario.chance(3),
+            machines,
+            operator,
+            scenario: scenario.clone(),
+            next: start,
+            undo: Vec::new(),
+            down: BTreeSet::new(),
+            spares,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Undoes what is over, and disturbs anew when it is time.
+    pub fn act(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        self.undo_until(sim, now);
+        self.restart_the_ended(sim, now);
+        if now >= self.next {
+            self.disturb(sim, now);
+            let mean = self.scenario.fault_every.as_millis() as u64;
+            self.next =
+                now + Duration::from_millis(self.chance.random_range(mean / 2..=mean * 3 / 2));
+        }
+    }
+
+    /// Undoes everything.
+    pub fn heal(&mut self, sim: &mut Sim<'_>) {
+        self.undo_until(sim, Duration::MAX);
+    }
+
+    /// What has ended by itself is started again, as Kubernetes would.
+    pub fn restart_the_ended(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        for name in self.machines.names() {
+            if !self.down.contains(&name) && !sim.is_host_running(name.as_str()) {
+                self.down.insert(name.clone());
+                self.later(now, 200..=1_000, Undo::Start(name));
+            }
+        }
+    }
+
+    /// Undoes what is over by then.
+    pub fn undo_until(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        let over: Vec<_> = self.undo.extract_if(.., |(at, _)| *at <= now).collect();
+        for (_, undo) in over {
+            self.undo_one(sim, undo);
+        }
+    }
+
+    fn undo_one(&mut self, sim: &mut Sim<'_>, undo: Undo) {
+        match undo {
+            Undo::Start(name) => {
+                // What a process wrote before it ended is in the machine's memory still; after a crash the volume is
+                // the image already.
+                self.down.remove(&name);
+                self.machines.with(&name, |machine| {
+                    machine.node = None;
+                    machine.volume.freeze();
+                    machine.volume = machine.volume.crash(Survival::Everything);
+                });
+                sim.bounce(name.as_str());
+            }
+            Undo::Repair(pairs) => {
+                for (from, to) in pairs {
+                    sim.repair_oneway(from.as_str(), to.as_str());
+                }
+            }
+            Undo::Release(pairs) => {
+                for (one, other) in pairs {
+                    sim.release(one.as_str(), other.as_str());
+                }
+            }
+            Undo::Loss(one, other) => {
+                sim.set_link_fail_rate(one.as_str(), other.as_str(), 0.0);
+                sim.repair(one.as_str(), other.as_str());
+            }
+            Undo::Latency => sim.set_max_message_latency(self.scenario.latency_max),
+            Undo::Pace(names) => {
+                for name in names {
+                    self.pace(&name, self.scenario.disk_us);
+                }
+            }
+            Undo::Capacity(names) => {
+                for name in names {
+                    self.machines.with(&name, |machine| machine.volume.set_capacity(None));
+                }
+            }
+        }
+    }
+
+    fn disturb(&mut self, sim: &mut Sim<'_>, now: Duration) {
+        let Some(victim) = self.victim() else { return };
+        let fault = Fault::draw(&mut self.chance);
+        if !self.begin(sim, now, fault, &victim) {
+            return;
+        }
+        *self.counts.entry(fault).or_default() += 1;
+        trace::record(now, &victim, Kind::Fault, fault as u64);
+        tracing::info!(?now, victim, fault = fault.name(), "fault");
+    }
+
+    /// Does it; false when it cannot be done now.
+    fn begin(&mut self, sim: &mut Sim<'_>, now: Duration, fault: Fault, victim: &str) -> bool {
+        match fault {
+            Fault::Crash => {
+                self.crash(sim, victim);
+                self.later(now, 300..=4_000, Undo::Start(victim.to_owned()));
+            }
+            Fault::PowerLoss => {
+                for name in self.running() {
+                    self.crash(sim, &name);
+                    self.later(now, 300..=2_000, Undo::Start(name));
+                }
+            }
+            Fault::Restart => {
+                self.machines.with(victim, |machine| machine.stop.cancel());
+                self.down.insert(victim.to_owned());
+                self.later(now, 1_500..=4_000, Undo::Start(victim.to_owned()));
+            }
+            Fault::Isolation => self.isolate(sim, now, victim),
+            Fault::OneWayPartition => self.cut_one_way(sim, now, victim),
+            Fault::Pause => return self.hold(sim, now, victim),
+            Fault::MessageLoss => self.lose_messages(sim, now, victim),
+            Fault::MessageDelay => {
+                let most = Duration::from_millis(self.chance.random_range(100..=600));
+                sim.set_max_message_latency(most);
+                self.later(now, 500..=4_000, Undo::Latency);
+            }
+            Fault::SlowDisk => {
+                let most_us = self.chance.random_range(50_000..=800_000);
+                let victims = self.one_or_all(victim);
+                for name in &victims {
+                    self.pace(name, (most_us / 10, most_us));
+                }
+                self.later(now, 500..=4_000, Undo::Pace(victims));
+            }
+            Fault::FullDisk => self.fill_disks(now, victim),
+            Fault::Transfer => self.operator.ask(Task::Transfer),
+            Fault::Checkpoint => self.operator.ask(Task::Checkpoint),
+            Fault::NewMember => {
+                let Some(spare) = self.spares.pop() else { return false };
+                self.operator.nodes.borrow_mut().push(spare.clone());
+                self.operator.ask(Task::TakeIn(spare));
+            }
+            Fault::VolumeLoss => return self.lose_volume(sim, now, victim),
+        }
+        true
+    }
+
+    /// The disk stands still before the process dies: what is dropped must not tidy up.
+    fn crash(&mut self, sim: &mut Sim<'_>, name: &str) {
+        let drawn = self.chance.random();
+        let survival = match self.chance.random_range(0..4) {
+            0 => Survival::Everything,
+            1 => Survival::Some(drawn),
+            2 => Survival::Torn(drawn),
+            _ => Survival::Nothing,
+        };
+        self.machines.with(name, |machine| {
+            machine.volume.freeze();
+            machine.node = None;
+        });
+        sim.crash(name);
+        self.machines.with(name, |machine| machine.volume = machine.volume.crash(survival));
+        self.down.insert(name.to_owned());
+    }
+
+    fn isolate(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
+        let both = |other: String| [(victim.to_owned(), other.clone()), (other, victim.to_owned())];
+        let pairs: Vec<_> = self.others(victim).into_iter().flat_map(both).collect();
+        self.cut(sim, now, pairs);
+    }
+
+    fn cut_one_way(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
+        let outgoing = self.chance.random();
+        let mut pairs = Vec::new();
+        for other in self.others(victim) {
+            if self.chance.random_ratio(2, 3) {
+                let pair = (victim.to_owned(), other);
+                pairs.push(if outgoing { pair } else { (pair.1, pair.0) });
+            }
+        }
+        self.cut(sim, now, pairs);
+    }
+
+    fn cut(&mut self, sim: &mut Sim<'_>, now: Duration, pairs: Vec<(String, String)>) {
+        for (from, to) in &pairs {
+            sim.partition_oneway(from.as_str(), to.as_str());
+        }
+        self.later(now, 500..=5_000, Undo::Repair(pairs));
+    }
+
+    /// As a process that is stopped and goes on: nothing comes out, nothing goes in, and then all at once. turmoil cannot
+    /// hold what is also cut.
+    fn hold(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
+        if self.undo.iter().any(|(_, undo)| matches!(undo, Undo::Repair(_) | Undo::Loss(..))) {
+            return false;
+        }
+        let pairs: Vec<_> =
+            self.others(victim).into_iter().map(|other| (victim.to_owned(), other)).collect();
+        for (one, other) in &pairs {
+            sim.hold(one.as_str(), other.as_str());
+        }
+        self.later(now, 200..=2_500, Undo::Release(pairs));
+        true
+    }
+
+    fn lose_messages(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
+        let others = self.others(victim);
+        let other = others[self.chance.random_range(0..others.len())].clone();
+        sim.set_link_fail_rate(victim, other.as_str(), 0.05);
+        self.later(now, 500..=4_000, Undo::Loss(victim.to_owned(), other));
+    }
+
+    fn fill_disks(&mut self, now: Duration, victim: &str) {
+        let victims = self.one_or_all(victim);
+        for name in &victims {
+            self.machines.with(name, |machine| {
+                let used = machine.volume.used_bytes();
+                machine.volume.set_capacity(Some(used + DISK_LEFT_BYTES));
+            });
+        }
+        self.later(now, 1_000..=4_000, Undo::Capacity(victims));
+    }
+
+    /// A volume is lost for good; the machine comes back empty, as somebody else. One at a time.
+    fn lose_volume(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
+        if !self.operator.idle() || self.spares.iter().any(|spare| spare == victim) {
+            return false;
+        }
+        let identity = self.machines.with(victim, |machine| {
+            let member = machine.node.as_ref().and_then(Node::member);
+            member.map(|member| member.identity().clone())
+        });
+        let reused = identity.filter(|_| self.scenario.bug == Some(Bug::NodeIdReused));
+        let replaced = reused.is_none();
+        self.crash(sim, victim);
+        self.machines.wipe(victim, reused);
+        self.later(now, 300..=1_500, Undo::Start(victim.to_owned()));
+        if replaced {
+            self.operator.ask(Task::Remove(victim.to_owned()));
+            self.operator.ask(Task::TakeIn(victim.to_owned()));
+        }
+        true
+    }
+
+    fn pace(&self, name: &str, (least_us, most_us): (u64, u64)) {
+        self.machines.with(name, |machine| {
+            let mut pace = machine.pace.lock();
+            pace.least_us = least_us;
+            pace.most_us = most_us;
+        });
+    }
+
+    fn later(&mut self, now: Duration, after_ms: std::ops::RangeInclusive<u64>, undo: Undo) {
+        let after = Duration::from_millis(self.chance.random_range(after_ms));
+        self.undo.push((now + after, undo));
+    }
+
+    fn others(&self, victim: &str) -> Vec<String> {
+        self.machines.names().into_iter().filter(|name| name != victim).collect()
+    }
+
+    fn running(&self) -> Vec<String> {
+        self.machines.names().into_iter().filter(|name| !self.down.contains(name)).collect()
+    }
+
+    fn one_or_all(&mut self, victim: &str) -> Vec<String> {
+        if self.chance.random() { self.machines.names() } else { vec![victim.to_owned()] }
+    }
+
+    /// A machine that runs: any, or, as often, one that leads or believes that it does.
+    fn victim(&mut self) -> Option<String> {
+        let mut running = self.running();
+        if self.chance.random() {
+            let leads = |name: &String| self.machines.with(name, |machine| machine.leads());
+            let leaders: Vec<_> = running.iter().filter(|name| leads(name)).cloned().collect();
+            if !leaders.is_empty() {
+                running = leaders;
+            }
+        }
+        let choice = self.chance.random_range(0..running.len().max(1));
+        running.get(choice).cloned()
+    }
+}
+
+/// Room that a filled disk has left: below what the node keeps back, and enough for what is under way.
+const DISK_LEFT_BYTES: u64 = 1 << 20;
