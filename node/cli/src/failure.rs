@@ -195,9 +195,7 @@ fn hint_for(error: &Error) -> Option<String> {
                     None => "read what was appended meanwhile and decide again".to_owned(),
                 });
             }
-            Reason::StreamDeleted => {
-                "an append opens it again; `reckon streams --include-deleted` lists such streams"
-            }
+            Reason::StreamDeleted => "`reckon streams --include-deleted` lists such streams",
             Reason::StreamTombstoned => "its name cannot be used again: choose another",
             Reason::InvalidExpression => "`reckon check-expression` tries one out",
             Reason::StreamNotFound => "`reckon streams` lists the streams there are",

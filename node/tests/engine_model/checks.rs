@@ -92,12 +92,12 @@ fn all_pages(
 }
 
 /// Events in the direction of a read, within its bounds.
-fn expected<'a>(
-    events: Vec<&'a Stored>,
+fn expected(
+    events: Vec<&Stored>,
     (from, first, last): (u64, u64, u64),
     direction: Direction,
     key: impl Fn(&Stored) -> u64,
-) -> Vec<&'a Stored> {
+) -> Vec<&Stored> {
     let within = events.into_iter().filter(|stored| (first..=last).contains(&key(stored)));
     match direction {
         Direction::Forward => within.filter(|stored| key(stored) >= from).collect(),
@@ -349,8 +349,10 @@ pub fn check_notices(
     let mut told: Vec<Told> = Vec::new();
     let mut next = NoticePage { next: from, more: true, ..NoticePage::default() };
     while next.more {
-        next = reader.notices(next.next, true, page).unwrap();
-        prop_assert!(next.notices.len() <= page);
+        let before = next.next;
+        next = reader.notices(before, true, page).unwrap();
+        prop_assert!(next.notices.len() <= page + 1);
+        prop_assert!(next.next > before || !next.more, "a page that stays where it is");
         told.extend(next.notices.drain(..).map(|notice| {
             let stream = notice.stream;
             let versions = (stream.first_version, stream.last_version);

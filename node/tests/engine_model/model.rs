@@ -18,6 +18,7 @@ pub const TAGS: [&str; 3] = ["customer", "order", "order-1"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub id: u128,
+    #[allow(clippy::struct_field_names, reason = "the field is called so everywhere")]
     pub event_type: &'static str,
     pub tags: BTreeSet<String>,
     pub data: Vec<u8>,
@@ -79,7 +80,6 @@ pub struct Creation {
     pub position: u64,
     pub first_version: u64,
     pub last_version: u64,
-    pub epoch_us: u64,
 }
 
 #[derive(Debug, Default)]
@@ -310,7 +310,6 @@ impl Model {
                 position,
                 first_version,
                 last_version,
-                epoch_us: self.epoch_us,
             });
         }
         last_version

@@ -1,6 +1,6 @@
 //! Real node processes on loopback: started, killed without warning, started again on their volumes.
 
-#![allow(dead_code, reason = "each test crate uses its part")]
+#![allow(dead_code, reason = "each crate of tests uses a part of it")]
 #![allow(clippy::print_stderr, reason = "a failing test shows what its nodes said last")]
 
 use std::net::TcpListener;

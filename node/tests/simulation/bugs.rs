@@ -3,13 +3,13 @@
 //! Two of them the harness can play by itself, with a disk and a volume that do not keep what they promise. The others are
 //! in the node's code behind the feature `planted-bugs`, which nothing but this test is ever built with.
 //!
-//! | bug | what is wrong | caught by |
+//! | bug | what is wrong | caught by, in a debug build |
 //! |---|---|---|
-//! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `no-acknowledged-loss` |
-//! | `vote-before-log` | a vote overtakes the entries before it on their way to the disk | `no-acknowledged-loss` |
-//! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live` |
-//! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order` |
-//! | `node-id-reused` | an emptied volume comes back under its old node id | `no-acknowledged-loss` |
+//! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `one-event-per-position`, `gapless-versions`, `linearizable`; openraft's own assertions (`no-panic`) |
+//! | `vote-before-log` | a vote overtakes the entries before it on their way to the disk | not within 40 seeds so far: it takes a chain of three failures |
+//! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live`, `serves-again` |
+//! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order`, `linearizable` |
+//! | `node-id-reused` | an emptied volume comes back under its old node id | openraft's own assertions (`no-panic`, `nodes-live`) |
 
 use std::str::FromStr;
 

@@ -1,5 +1,10 @@
 //! What tests send, and what they look at in a refusal.
 
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "fields of messages are options, and tests fill them in place"
+)]
+
 use reckon_api::{Reason, v1};
 use tonic::Status;
 use tonic_types::StatusExt as _;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::calls::Calls;
 use crate::messages::{
-    append, at_least, event, events_to, filter, in_batch, refused, stale, stream, term, unique,
+    append, at_least, event, events_to, filter, in_batch, of_prefix, refused, stale, stream, unique,
 };
 use crate::processes::{NodeProcess, Store, eventually};
 
@@ -61,9 +61,8 @@ async fn reads(
     let named = || stream_id.to_owned();
     let read = v1::ReadRequest { stream_id: named(), consistency, ..Default::default() };
     let read_all = v1::ReadAllRequest { consistency, ..Default::default() };
-    // How many events there are at all is known without looking at them.
-    let types = v1::EventTypes { types: vec!["A".to_owned()] };
-    let filter = filter(vec![term(v1::filter_term::Kind::Types(types))]);
+    // How many there are in all is known without a look at any file.
+    let filter = filter(vec![of_prefix(stream_id)]);
     let count = v1::CountRequest { consistency, filter, ..Default::default() };
     let any = v1::AnyRequest { consistency, ..Default::default() };
     let get_stream = v1::GetStreamRequest { stream_id: named(), consistency };

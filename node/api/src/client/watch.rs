@@ -76,12 +76,10 @@ struct State {
 impl State {
     async fn next_item(&mut self) -> Result<Watched, Error> {
         loop {
-            let (target, messages) = if let Some(source) = &mut self.source {
-                source
-            } else {
-                let opened = self.open().await?;
-                self.source.insert(opened)
-            };
+            if self.source.is_none() {
+                self.source = Some(self.open().await?);
+            }
+            let (target, messages) = self.source.as_mut().expect("it was just opened");
             let (error, broken) = match messages.message().await {
                 Ok(Some(message)) => match message.message {
                     Some(Message::Header(header)) => {

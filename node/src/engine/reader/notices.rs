@@ -22,7 +22,7 @@ pub struct NoticePage {
 
 impl StateReader {
     /// What happened to streams from a position on. That a stream was created is told for as long as the record
-    /// that did it is kept. Without `include_system` the server's own streams are left out. A call looks at a
+    /// that did it is kept. A page may hold one notice more than `notices_max`. Without `include_system` the server's own streams are left out. A call looks at a
     /// bounded number of notices.
     pub fn notices(
         &self,
@@ -67,6 +67,7 @@ impl NoticePage {
             sources.push((posting, layer.posting_from(posting, self.next)?));
         }
         let mut looked_at = self.notices.len();
+        let mut at_last = None;
         loop {
             let next =
                 sources.iter_mut().filter_map(|(posting, at)| (*at).zip(Some((posting, at))));
@@ -74,12 +75,14 @@ impl NoticePage {
                 self.next = self.next.max(layer.positions().end);
                 return Ok(());
             };
-            if looked_at >= notices_max {
+            // Two may stand at one position: the first notice of all also creates the stream that it is in.
+            if looked_at >= notices_max && at_last != Some(position) {
                 self.next = position;
                 self.more = true;
                 return Ok(());
             }
             looked_at += 1;
+            at_last = Some(position);
             let created = *posting == Posting::Created;
             *at = layer.posting_from(*posting, position + 1)?;
             let Some(stored) = record_at(layer, position)? else { continue };

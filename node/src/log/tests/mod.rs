@@ -46,9 +46,10 @@ fn group(term: u64, index: u64, bytes: usize) -> Entry {
     }
 }
 
-/// Polls `future`, and lets the writer work whenever it waits.
+/// Polls `future`, and lets the writer work whenever it waits. Unconstrained, since inside a task of tokio that has
+/// used up its turn even a future that is ready says that it is not.
 fn drive<F: Future>(driver: &mut Driver, future: F) -> F::Output {
-    let mut future = pin!(future);
+    let mut future = pin!(tokio::task::unconstrained(future));
     let mut context = Context::from_waker(Waker::noop());
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
@@ -60,7 +61,7 @@ fn drive<F: Future>(driver: &mut Driver, future: F) -> F::Output {
 
 /// The output of a future that must not need the writer.
 fn now<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
+    let mut future = pin!(tokio::task::unconstrained(future));
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
         Poll::Pending => panic!("this has to wait for the writer"),

@@ -11,6 +11,8 @@ mod pages;
 mod read;
 mod scan;
 mod stream_part;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::sync::Arc;

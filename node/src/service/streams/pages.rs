@@ -164,3 +164,52 @@ impl From<Status> for Stop {
         Self::Failed(status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_ends_well_when_it_was_whole() {
+        let (answer, pages) = Answer::new(2);
+        answer.send(1).await.unwrap();
+        answer.send(2).await.unwrap();
+        drop(answer);
+        let messages: Vec<_> = pages.map(Result::unwrap).collect().await;
+        assert_eq!(messages, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn an_error_comes_behind_the_messages_that_wait() {
+        let (answer, mut pages) = Answer::new(1);
+        answer.send(1).await.unwrap();
+        answer.fail(Reason::Damaged.plain("a file is damaged"));
+        assert_eq!(pages.next().await.unwrap().unwrap(), 1);
+        let failed = pages.next().await.unwrap().unwrap_err();
+        assert_eq!(Reason::of(&failed), Some(Reason::Damaged));
+        assert!(pages.next().await.is_none());
+    }
+
+    /// The clock stands still and jumps to the next thing that waits for it.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_back_to_an_answer_left_unread_does_not_take_it_for_whole() {
+        let (answer, mut pages) = Answer::new(1);
+        answer.send(1).await.unwrap();
+        let unread = answer.send(2).await.unwrap_err();
+        answer.fail_unread(unread);
+        assert_eq!(pages.next().await.unwrap().unwrap(), 1);
+        let failed = pages.next().await.unwrap().unwrap_err();
+        assert_eq!(Reason::of(&failed), Some(Reason::DeadlineExceeded));
+        assert!(pages.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_notices_that_its_reader_is_gone() {
+        let (answer, pages) = Answer::new(1);
+        assert!(!answer.is_unheard());
+        drop(pages);
+        answer.unheard().await;
+        assert!(answer.is_unheard());
+        answer.send(1).await.unwrap_err();
+    }
+}

@@ -2,6 +2,7 @@
 
 mod appender;
 mod scripted;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -393,10 +393,36 @@ impl Streams for Scripted {
 
     type WatchStream = Answer<v1::WatchResponse>;
 
+    /// Takes every event for a notice; ends broken when that is scripted, else stays open.
     async fn watch(
         &self,
-        _: Request<v1::WatchRequest>,
+        request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("no test calls this"))
+        use v1::watch_response::Message;
+        let asked = request.into_inner().from_position;
+        let act = self.next_act(format!("watch from {asked:?}"));
+        let end = self.store.lock().unwrap().events.len() as u64;
+        let from = asked.unwrap_or(end);
+        let broken_after = match act {
+            None => None,
+            Some(Act::BreakOffAfter(count)) => Some(count),
+            Some(Act::Refuse(reason, values)) => return Err(reason.status("refused", values)),
+            Some(act) => panic!("a watch cannot {act:?}"),
+        };
+        let wrap = |message| v1::WatchResponse { message: Some(message) };
+        let header = v1::WatchHeader { from_position: from };
+        let mut messages = vec![Ok(wrap(Message::Header(header)))];
+        let positions = (from..end).take(broken_after.unwrap_or(usize::MAX));
+        messages.extend(positions.map(|position| {
+            let notice = v1::Notice { position, ..v1::Notice::default() };
+            Ok(wrap(Message::Notice(notice)))
+        }));
+        if broken_after.is_some() {
+            messages.push(Err(Status::unavailable("the connection broke")));
+            return Ok(Response::new(Box::pin(futures::stream::iter(messages))));
+        }
+        messages.push(Ok(wrap(Message::CaughtUp(v1::CaughtUp { next_position: end }))));
+        let open = futures::stream::iter(messages).chain(futures::stream::pending());
+        Ok(Response::new(Box::pin(open)))
     }
 }
