@@ -148,8 +148,10 @@ impl Store {
                 Err(StoreError::Superseded)
             }
         })?;
-        let mut changes = shared.changes.lock();
-        self.put_in_place(&mut changes, &moved);
+        self.put_in_place(&mut shared.changes.lock(), &moved);
+        // What else was received was for checkpoints that are older now, and nobody would ask for it again. What cannot
+        // be removed is tried again with the next install.
+        let _ = self.clear_staging();
         Ok(installed)
     }
 

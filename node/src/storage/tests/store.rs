@@ -277,3 +277,22 @@ fn an_install_puts_fetched_files_in_the_place_of_fenced_ones() {
     drop(to);
     model.check(&driven::open(&disk).unwrap());
 }
+
+#[test]
+fn what_was_received_for_an_older_checkpoint_goes_with_an_install() {
+    let (_, from, mut model) = sealed(7);
+    let disk = FaultyVolume::default();
+    let to = driven::open(&disk).unwrap();
+    let older = from.checkpoint().unwrap();
+    driven::receive(&from, &to, &older).unwrap();
+    let batch = model.batch(20);
+    driven::seal(&from, &batch).unwrap();
+    model.take(&batch);
+    driven::merge_all(&from).unwrap();
+    let newer = from.checkpoint().unwrap();
+    assert!(!older.files().any(|file| newer.files().any(|other| other == file)));
+    driven::receive(&from, &to, &newer).unwrap();
+    to.install(&newer).unwrap();
+    model.check(&to);
+    assert_eq!(paths(&disk), named(&to), "the staging folder is empty");
+}
