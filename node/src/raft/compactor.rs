@@ -82,6 +82,8 @@ impl Compactor {
             let store = self.store.clone();
             self.offload.run(move || store.merge(&plan)).await?;
             self.engine.write().take_files(self.store.sealed());
+            // Only now does nobody hold what was merged away.
+            self.store.remove_obsolete();
         }
         Ok(())
     }
@@ -111,6 +113,8 @@ impl Compactor {
         let mut engine = self.engine.write();
         engine.take_files(self.store.sealed());
         engine.reclaimed(&removals);
+        drop(engine);
+        self.store.remove_obsolete();
         Ok(())
     }
 }
