@@ -9,7 +9,7 @@ use crate::bugs::Bug;
 use crate::scenario::Scenario;
 
 /// Seeds that run when nothing else is asked: what a change is tried with before it is taken.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 20;
 
 /// How to run seeds.
 #[derive(Debug, Clone)]
