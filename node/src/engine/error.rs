@@ -18,7 +18,7 @@ pub enum ReadError {
     Index { file: String, what: &'static str },
     /// Which events were removed is not known, so none can be shown.
     #[error("what was removed is not known: {why}")]
-    RemovalsUnknown { why: String },
+    RemovalsUnknown { file: Option<String>, why: String },
     /// The read's filter cannot judge an event.
     #[error(transparent)]
     Select(#[from] SelectError),
@@ -30,6 +30,7 @@ impl ReadError {
         match self {
             Self::File(error @ storage::ReadError::Damaged { .. }) => Some(error.file()),
             Self::Index { file, .. } => Some(file),
+            Self::RemovalsUnknown { file, .. } => file.as_deref(),
             _ => None,
         }
     }

@@ -60,7 +60,7 @@ impl Engine {
             return;
         }
         self.layers.seal(sealed);
-        if self.removals.unread().is_some() {
+        if self.removals.is_incomplete() {
             self.read_removals(self.removals.reclaimed_before());
         }
     }

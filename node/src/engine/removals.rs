@@ -23,7 +23,15 @@ pub struct Removals {
     /// What was decided below this position has left this node's files.
     reclaimed_before: u64,
     /// Why some of them are not known: the file that names them is damaged.
-    unread: Option<String>,
+    unread: Option<Unread>,
+}
+
+/// Why some removals are not known.
+#[derive(Debug, Clone)]
+pub(super) struct Unread {
+    /// The damaged file, if that is what it is.
+    file: Option<String>,
+    why: String,
 }
 
 /// What was removed of one stream.
@@ -77,7 +85,10 @@ impl Removals {
         let mut removals = Self { reclaimed_before, ..Self::default() };
         for layer in layers {
             if let Err(error) = removals.read(layer) {
-                removals.unread.get_or_insert(error.to_string());
+                removals.unread.get_or_insert_with(|| Unread {
+                    file: error.damaged_file().map(str::to_owned),
+                    why: error.to_string(),
+                });
             }
         }
         removals
@@ -118,16 +129,18 @@ impl Removals {
         Ok(position)
     }
 
-    /// Why some removals are not known.
-    pub(super) fn unread(&self) -> Option<&str> {
-        self.unread.as_deref()
+    /// Whether some removals are not known.
+    pub(super) const fn is_incomplete(&self) -> bool {
+        self.unread.is_some()
     }
 
     /// These, if all of them are known: a read without some would show events that were removed.
     pub(super) fn known(&self) -> Result<&Self, ReadError> {
         match &self.unread {
             None => Ok(self),
-            Some(why) => Err(ReadError::RemovalsUnknown { why: why.clone() }),
+            Some(Unread { file, why }) => {
+                Err(ReadError::RemovalsUnknown { file: file.clone(), why: why.clone() })
+            }
         }
     }
 

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use reckon_node::engine::{Engine, LogPosition, Outcome, Sealing, SharedEngine, StateReader};
+use reckon_node::engine::{
+    ApplyError, Engine, LogPosition, Outcome, Sealing, SharedEngine, StateReader,
+};
 use reckon_node::storage::{Options, SealInput, Store};
 use uuid::Uuid;
 
 use crate::history::Group;
-use crate::support::FaultyVolume;
+use crate::support::{FaultyVolume, Survival};
 
 #[derive(Debug)]
 pub struct Node {
@@ -129,6 +131,29 @@ impl Node {
         engine.reclaimed(&removals);
         self.reclaimed |= reclaimed.events > 0;
         reclaimed.events > 0
+    }
+
+    /// Applies a group that need not be taken.
+    pub fn try_apply(&mut self, group: &Group) -> Result<Vec<Outcome>, ApplyError> {
+        let applied = LogPosition { term: 1, index: self.log.len() as u64 + 1 };
+        self.engine.write().apply_group(&group.bytes, applied)
+    }
+
+    /// The sealed files with their sizes in bytes.
+    pub fn sealed_files(&self) -> Vec<(String, usize)> {
+        let sealed = |path: &str| path.starts_with("records/") || path.starts_with("runs/");
+        self.volume.files().into_iter().filter(|(path, _)| sealed(path)).collect()
+    }
+
+    /// A node with the same files but for 64 bytes of one, before it has applied anything again.
+    pub fn with_damage(&self, path: &str, at: usize) -> Self {
+        let mut other = Self::new();
+        other.volume = self.volume.crash(Survival::Everything);
+        let damage: Vec<u8> =
+            other.volume.contents(path)[at..at + 64].iter().map(|byte| !byte).collect();
+        other.volume.overwrite(path, at, &damage);
+        other.reopen();
+        other
     }
 
     /// Starts again from the files, and replays the log behind them.
