@@ -24,7 +24,7 @@ use super::sealer::Sealer;
 use super::sends::SnapshotSends;
 use super::snapshot;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
-use super::types::{PeerNode, TypeConfig};
+use super::types::{LogId, PeerNode, TypeConfig};
 use crate::engine::{self, StateReader};
 use crate::environment::Environment;
 use crate::limits;
@@ -97,7 +97,8 @@ pub struct Member {
     connections: Connections,
     offload: Offload,
     election_timeout_max: Duration,
-    tail_at_start: Option<u64>,
+    /// The last entry of the log when this process opened it.
+    tail_at_start: Option<LogId>,
 }
 
 impl Member {
@@ -108,7 +109,7 @@ impl Member {
         store: Store,
         options: &Options,
     ) -> Result<Self, StartError> {
-        let tail_at_start = log.last_log_id().map(|log_id| log_id.index());
+        let tail_at_start = log.last_log_id();
         let config = raft_config(&identity, options).validate()?;
         let environment = &options.environment;
         let offload = environment.offload.clone();
@@ -234,18 +235,20 @@ impl Member {
     }
 
     /// Returns when everything this node had shown before it was restarted is applied again. That is all up to
-    /// the end of its log then, as far as the store has committed it.
+    /// the end of its log then, as far as the store has committed it. A commit of a later term says that too, also
+    /// below the end: what stood here beyond it was never committed, and in a quiet store nothing may follow.
     pub async fn recovered(&self) -> Result<(), WaitError> {
         let Some(tail) = self.tail_at_start else { return Ok(()) };
         let committed = self
             .raft
             .wait(None)
             .metrics(
-                |metrics| metrics.cluster_committed.as_ref().is_some_and(|id| id.index() >= tail),
+                |metrics| metrics.cluster_committed >= Some(tail),
                 "the store's commit covers the log at the start",
             )
             .await?;
-        let upto = committed.cluster_committed.map_or(tail, |id| id.index().min(tail));
+        let upto =
+            committed.cluster_committed.map_or(tail.index(), |id| id.index().min(tail.index()));
         self.raft
             .wait(None)
             .applied_index_at_least(Some(upto), "the log at the start is applied")
