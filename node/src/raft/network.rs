@@ -25,6 +25,7 @@ use reckon_api::v1;
 use reckon_api::v1::peer_client::PeerClient;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -226,12 +227,14 @@ impl PeerLink {
             + Unpin
             + 'static,
     {
+        // openraft waits out its backoff before it hands over a request: a peer that is down is dialled no more often.
+        let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let mut input = stream::iter([first]).chain(input);
         let (requests, outgoing) = mpsc::channel(limits::REPLICATION_REQUESTS_QUEUED_MAX);
         let (in_flight, in_flight_answers) = mpsc::unbounded_channel::<InFlight>();
         let budget = Arc::new(Semaphore::new(limits::REPLICATION_IN_FLIGHT_BYTES_MAX));
         let envelope = self.envelope.clone();
-        // The sender ends when openraft drops its input or the connection drops the receiver.
-        tokio::spawn(async move {
+        let pump = AbortOnDropHandle::new(tokio::spawn(async move {
             while let Some(request) = input.next().await {
                 let message = wire::append_to_wire(envelope.clone(), &request);
                 let bytes: usize = message.entries.iter().map(bytes::Bytes::len).sum();
@@ -244,7 +247,7 @@ impl PeerLink {
                     return;
                 }
             }
-        });
+        }));
 
         let channel = self.connections.open(&self.address).map_err(unreachable)?;
         let mut client = client(channel);
@@ -261,6 +264,7 @@ impl PeerLink {
             answers,
             in_flight: in_flight_answers,
             answer_timeout: self.answer_timeout,
+            _pump: pump,
         };
         Ok(stream::unfold(Some(state), |state| async move {
             let mut state = state?;
@@ -283,6 +287,8 @@ struct Replication {
     answers: tonic::Streaming<v1::ReplicateResponse>,
     in_flight: mpsc::UnboundedReceiver<InFlight>,
     answer_timeout: Duration,
+    /// Takes requests from openraft and sends them; none is taken any more once nobody awaits the answers.
+    _pump: AbortOnDropHandle<()>,
 }
 
 impl Replication {
