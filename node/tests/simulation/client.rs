@@ -20,7 +20,7 @@ use crate::network::SimulatedDial;
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(1_200);
 /// How often the same request is sent before its outcome is left unknown.
-const ATTEMPTS: usize = 6;
+pub const ATTEMPTS: usize = 6;
 /// The longest pause before a retry.
 const RETRY_MS_MAX: u64 = 400;
 
@@ -54,8 +54,9 @@ impl Client {
         StreamsClient::new(channel.clone())
     }
 
-    /// Does what is asked, with retries on any node, and gives what is certain of it.
-    pub async fn perform(&mut self, action: &Action) -> Outcome {
+    /// Does what is asked, with retries on any node, and gives what is certain of it, and whether attempts before the last
+    /// one may have taken effect.
+    pub async fn perform(&mut self, action: &Action) -> (Outcome, bool) {
         let reads = matches!(action, Action::ReadStream { .. } | Action::ReadAll { .. });
         // Only appends have ids by which a retry is known: a second removal could take what came after the first.
         let repeatable = reads || matches!(action, Action::Append { .. });
@@ -72,21 +73,24 @@ impl Client {
             };
             match answer {
                 // A refusal of a retry says nothing of what an earlier attempt may still do.
-                Answer::Certain(Outcome::Refused { .. }) if perhaps => return Outcome::Unknown,
-                Answer::Certain(outcome) => return outcome,
+                Answer::Certain(Outcome::Refused { .. }) if perhaps => {
+                    return (Outcome::Unknown, true);
+                }
+                Answer::Certain(outcome) => return (outcome, perhaps),
                 Answer::Again(effect) => perhaps |= effect,
             }
             if perhaps && !repeatable {
                 break;
             }
         }
-        match (reads, perhaps) {
+        let outcome = match (reads, perhaps) {
             (true, _) => Outcome::Failed,
             (false, true) => Outcome::Unknown,
             (false, false) => {
                 Outcome::Refused { reason: Reason::NoQuorum, actual: None, position: None }
             }
-        }
+        };
+        (outcome, perhaps)
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Operation {
     pub completed: Option<Duration>,
     pub action: Action,
     pub outcome: Outcome,
+    /// Whether more than one attempt may have taken effect.
+    pub repeated: bool,
 }
 
 /// What was asked.
@@ -147,17 +149,19 @@ impl History {
         let mut operations = self.operations.borrow_mut();
         let outcome = Outcome::Unknown;
         self.open.update(|open| open + 1);
-        operations.push(Operation { client, invoked, completed: None, action, outcome });
+        let repeated = false;
+        operations.push(Operation { client, invoked, completed: None, action, outcome, repeated });
         operations.len() - 1
     }
 
-    /// Writes down the answer.
-    pub fn complete(&self, place: usize, at: Duration, outcome: Outcome) {
+    /// Writes down the answer. `repeated`: attempts before the last one may have taken effect too.
+    pub fn complete(&self, place: usize, at: Duration, outcome: Outcome, repeated: bool) {
         self.open.update(|open| open - 1);
         let mut operations = self.operations.borrow_mut();
         let operation = &mut operations[place];
         operation.completed = (outcome != Outcome::Unknown).then_some(at);
         operation.outcome = outcome;
+        operation.repeated = repeated;
     }
 
     /// Whether a client still waits for an answer.

@@ -52,11 +52,11 @@ pub async fn run(
         }
         let action = memory.next_action(&mut client.chance, &mix);
         let place = history.invoke(number, now(), action.clone());
-        let outcome = client.perform(&action).await;
+        let (outcome, repeated) = client.perform(&action).await;
         let detail = u64::from(crc32c::crc32c(format!("{outcome:?}").as_bytes()));
         trace::record(now(), &format!("client-{number}"), Kind::Answered, detail);
         memory.learn(&action, &outcome);
-        history.complete(place, now(), outcome);
+        history.complete(place, now(), outcome, repeated);
     }
 }
 

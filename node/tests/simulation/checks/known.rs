@@ -19,7 +19,9 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub struct Order<'h> {
     pub at: BTreeMap<u64, Known>,
-    pub position_of: HashMap<Uuid, u64>,
+    /// Where each event was told to be: in more than one place only if it was removed, for then nobody knows its id any
+    /// more and a retry appends it again.
+    positions_of: HashMap<Uuid, BTreeSet<u64>>,
     /// Every event id that was ever sent, and what it was sent with.
     pub sent: HashMap<Uuid, &'h Part>,
     /// Removals by their positions.
@@ -66,7 +68,22 @@ impl<'h> Order<'h> {
                 _ => {}
             }
         }
+        order.doubled(violations);
         order
+    }
+
+    /// An event is in a second place only after it was removed from the first.
+    fn doubled(&self, violations: &mut Vec<Violation>) {
+        for (id, positions) in &self.positions_of {
+            for (before, after) in positions.iter().zip(positions.iter().skip(1)) {
+                if self.removed(*before, &self.at[before], *after).is_none() {
+                    violations.push(Violation::new(
+                        "retries-never-double",
+                        format!("event {id} is at {before} and at {after}"),
+                    ));
+                }
+            }
+        }
     }
 
     fn tell_appended(
@@ -142,14 +159,6 @@ impl<'h> Order<'h> {
                 format!("{who} has {known:?} at position {position}, where also {other:?} is"),
             ));
         }
-        if let Some(other) = self.position_of.get(&known.id)
-            && *other != position
-        {
-            violations.push(Violation::new(
-                "retries-never-double",
-                format!("{who} has event {} at {position}, and it is also at {other}", known.id),
-            ));
-        }
         if let Some(other) = self.by_version.get(&name)
             && *other != position
         {
@@ -158,7 +167,7 @@ impl<'h> Order<'h> {
                 format!("{who} has {name:?} at {position}, and it is also at {other}"),
             ));
         }
-        self.position_of.insert(known.id, position);
+        self.positions_of.entry(known.id).or_default().insert(position);
         self.by_version.insert(name, position);
         self.at.insert(position, known);
     }
@@ -176,7 +185,8 @@ impl<'h> Order<'h> {
 
     /// The version of an event in its stream.
     pub fn version_of(&self, id: &Uuid) -> Option<u64> {
-        self.position_of.get(id).and_then(|at| self.at.get(at)).map(|known| known.version)
+        let last = self.positions_of.get(id).and_then(BTreeSet::last);
+        last.and_then(|at| self.at.get(at)).map(|known| known.version)
     }
 
     /// Whether a stream had events that were removed before anybody saw them: versions are missing.
@@ -197,11 +207,23 @@ impl<'h> Order<'h> {
         })
     }
 
-    /// The position that an operation's events begin at, if one of them is known.
+    /// How often a stream's events were removed.
+    pub fn removals(&self, stream: &str) -> usize {
+        self.notices.values().filter(|notice| notice.stream == stream).count()
+    }
+
+    /// The position that an operation's events begin at, the last one if they were removed and appended again, if one of
+    /// them is known.
     pub fn first_position(&self, parts: &[Part]) -> Option<u64> {
-        let ids = parts.iter().flat_map(|part| &part.events);
-        let (index, position) =
-            ids.zip(0u64..).find_map(|(id, index)| Some((index, *self.position_of.get(id)?)))?;
-        position.checked_sub(index)
+        self.first_positions(parts).last().copied()
+    }
+
+    /// Every position that an operation's events begin at, as far as they are known.
+    pub fn first_positions(&self, parts: &[Part]) -> BTreeSet<u64> {
+        let ids = parts.iter().flat_map(|part| &part.events).zip(0..);
+        ids.filter_map(|(id, index)| Some((self.positions_of.get(id)?, index)))
+            .flat_map(|(positions, index)| positions.iter().map(move |at| (at, index)))
+            .filter_map(|(at, index)| at.checked_sub(index))
+            .collect()
     }
 }

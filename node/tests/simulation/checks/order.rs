@@ -2,12 +2,14 @@
 //! versions without gaps, conditions kept, and real time respected.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use reckon_api::Reason;
 
 use super::known::{Known, Order};
 use super::{Violation, linearizable, reads};
+use crate::client::ATTEMPTS;
 use crate::history::{
     Action, Condition, Expected, Freshness, History, Operation, Outcome, Part, Removal, Seen,
 };
@@ -109,15 +111,16 @@ fn without_effect(order: &Order, operation: &Operation, violations: &mut Vec<Vio
 /// An append is there as a whole and in order, or not at all.
 fn whole(order: &Order, operation: &Operation, violations: &mut Vec<Violation>) {
     let Action::Append { parts, .. } = &operation.action else { return };
-    let Some(first) = order.first_position(parts) else { return };
-    for (id, position) in parts.iter().flat_map(|part| &part.events).zip(first..) {
-        match order.position_of.get(id) {
-            Some(at) if *at != position => violations.push(Violation::new(
-                "appends-are-atomic",
-                format!("event {id} is at {at}, but its append began at {first}"),
-            )),
-            // Not known: then somebody removed it before anybody read it.
-            _ => {}
+    for first in order.first_positions(parts) {
+        for (id, position) in parts.iter().flat_map(|part| &part.events).zip(first..) {
+            match order.at.get(&position) {
+                Some(known) if known.id != *id => violations.push(Violation::new(
+                    "appends-are-atomic",
+                    format!("{known:?} is at {position}, in an append that began at {first}"),
+                )),
+                // Not known: then somebody removed it before anybody read it.
+                _ => {}
+            }
         }
     }
 }
@@ -218,13 +221,21 @@ fn linearizable_streams(
         match linearizable::check(&steps) {
             Verdict::Linearizable => {}
             Verdict::Undecided => undecided += 1,
-            Verdict::NotLinearizable => violations.push(Violation::new(
-                "linearizable",
-                format!("no order of the {} operations on {stream} explains them", steps.len()),
-            )),
+            Verdict::NotLinearizable => {
+                violations.push(Violation::new("linearizable", unexplained(stream, steps)))
+            }
         }
     }
     undecided
+}
+
+fn unexplained(stream: &str, mut steps: Vec<Step>) -> String {
+    steps.sort_by_key(|step| step.invoked);
+    let mut text = format!("no order of the {} operations on {stream} explains them:", steps.len());
+    for step in steps {
+        let _ = write!(text, "\n    {:?} to {:?}: {:?}", step.invoked, step.completed, step.action);
+    }
+    text
 }
 
 /// An operation as each of its streams sees it.
@@ -236,17 +247,18 @@ fn steps<'h>(
     match (&operation.action, &operation.outcome) {
         (Action::Append { parts, .. }, Outcome::Appended { last_versions, .. }) => {
             let versions = last_versions.iter().map(|last| Some(*last));
-            parts.iter().zip(versions).map(|(part, last)| append(part, completed, last)).collect()
+            let told = parts.iter().zip(versions).map(|(part, last)| append(part, completed, last));
+            told.chain(again(order, operation, parts)).collect()
         }
-        (Action::Append { parts, .. }, Outcome::Unknown) => {
-            let known = order.first_position(parts).is_some();
-            let parts = parts.iter().filter_map(|part| {
+        (Action::Append { parts: all, .. }, Outcome::Unknown) => {
+            let known = order.first_position(all).is_some();
+            let parts = all.iter().filter_map(|part| {
                 let last = part.events.last().and_then(|id| order.version_of(id));
                 // It took effect, at some time; or perhaps, and was removed before anybody saw it; or it did not.
                 let completed = known.then_some(Duration::MAX);
                 (known || order.hides_events(&part.stream)).then(|| append(part, completed, last))
             });
-            parts.collect()
+            parts.chain(again(order, operation, all)).collect()
         }
         (Action::Append { parts, .. }, Outcome::Refused { reason, actual, .. })
             if parts.len() == 1 =>
@@ -281,6 +293,19 @@ fn steps<'h>(
         ) => vec![(stream.as_str(), completed, StepAction::ReadNothing { reason: *reason })],
         _ => Vec::new(),
     }
+}
+
+/// What attempts besides the last may have done: an event that was removed may be appended again by a retry.
+fn again<'h>(
+    order: &Order,
+    operation: &Operation,
+    parts: &'h [Part],
+) -> impl Iterator<Item = (&'h str, Option<Duration>, StepAction)> {
+    let repeats = if operation.repeated { ATTEMPTS - 1 } else { 0 };
+    parts.iter().flat_map(move |part| {
+        let times = repeats.min(order.removals(&part.stream));
+        std::iter::repeat_n(part, times).map(|part| append(part, None, None))
+    })
 }
 
 fn append(
