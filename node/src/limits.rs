@@ -269,10 +269,21 @@ pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between attempts to seal while the disk is full.
 pub const SEAL_RETRY_DELAY: Duration = Duration::from_millis(500);
+/// Between attempts to merge or reclaim what had to be put off.
+pub const COMPACTION_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// How long Raft may take to notice a new checkpoint.
+pub const SNAPSHOT_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a member looks whether somebody has met damage.
 pub const REPAIR_LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Between attempts to mend a damaged file.
 pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How long a member that starts tries to mend damage before it takes part without what is damaged: others may wait
+/// for it to mend theirs.
+pub const REPAIR_BEFORE_START_MAX: Duration = Duration::from_secs(20);
+/// After a group that needed a block which was not in memory, the blocks of so many groups are read ahead.
+pub const PREFETCHED_GROUPS: u64 = 256;
+/// Groups that may wait to have their blocks read ahead; what is beyond is left to apply.
+pub const PREFETCH_QUEUED_MAX: usize = 64;
 /// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.
 pub const FETCH_CHUNK_BYTES: u64 = 256 * 1024;
 /// How long a member that gives a file may say nothing.

@@ -56,6 +56,14 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// The sealed file that is damaged, if that is what it is.
+    pub fn damaged_file(&self) -> Option<&str> {
+        match self {
+            Self::Read { source, .. } => source.damaged_file(),
+            Self::Group(_) | Self::Poisoned => None,
+        }
+    }
+
     /// Never: the engine has to be opened again from its checkpoint.
     pub const fn retryable(&self) -> bool {
         false

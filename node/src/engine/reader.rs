@@ -58,6 +58,14 @@ impl StreamState {
     }
 }
 
+impl StreamState {
+    /// Whether the stream was deleted, tombstoned, truncated or opened again since it was as `before`.
+    pub fn is_cut_since(&self, before: &Self) -> bool {
+        let beginning = |state: &Self| state.summary().map(|it| (it.status, it.first_version));
+        beginning(self) != beginning(before)
+    }
+}
+
 /// How much there is at one moment, the server's own streams left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {

@@ -3,13 +3,13 @@
 //! Each member does it at its own pace; which runs merge follows from the seals alone, so that members end up with
 //! the same files. Nothing waits for it, and it waits for room on the disk.
 
-use std::time::Duration;
-
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::fetcher::Rewriting;
 use super::intake::Intake;
 use super::state_machine::SharedEngine;
 use crate::limits;
@@ -23,6 +23,7 @@ pub struct Compactor {
     pub engine: SharedEngine,
     pub intake: Arc<Intake>,
     pub offload: Offload,
+    pub rewriting: Rewriting,
     /// Tells of new checkpoints.
     pub checkpoints: watch::Receiver<u64>,
     /// The longest time that removed events stay in sealed files.
@@ -32,15 +33,16 @@ pub struct Compactor {
 }
 
 impl Compactor {
-    /// Works whenever there is a new checkpoint, and at the latest when removed events have waited long enough.
+    /// Works whenever there is a new checkpoint, and at the latest when removed events have waited long enough. What had
+    /// to be put off is tried again before.
     pub async fn run(mut self) {
         let mut reclaim_at = Instant::now() + self.reclaim_after;
         loop {
-            if let Err(error) = self.merge_all().await
-                && !self.go_on(&error)
-            {
-                return;
-            }
+            let merged = match self.merge_all().await {
+                Ok(merged) => merged,
+                Err(error) if self.go_on(&error) => false,
+                Err(_) => return,
+            };
             if Instant::now() >= reclaim_at {
                 if let Err(error) = self.reclaim().await
                     && !self.go_on(&error)
@@ -49,18 +51,20 @@ impl Compactor {
                 }
                 reclaim_at = Instant::now() + self.reclaim_after;
             }
+            let again_at = Instant::now() + limits::COMPACTION_RETRY_DELAY;
+            let wake_at = if merged { reclaim_at } else { reclaim_at.min(again_at) };
             tokio::select! {
                 changed = self.checkpoints.changed() => if changed.is_err() { return },
-                () = tokio::time::sleep_until(reclaim_at) => {}
+                () = tokio::time::sleep_until(wake_at) => {}
             }
         }
     }
 
     /// Whether to try again later; otherwise the node has to stop.
     fn go_on(&self, error: &StoreError) -> bool {
-        if let StoreError::Read(error) = error {
+        if let Some(file) = error.damaged_file() {
             // Merged once it is mended.
-            self.store.fence(error.file());
+            self.store.fence(file);
             return true;
         }
         if error.retryable() {
@@ -72,12 +76,15 @@ impl Compactor {
         false
     }
 
-    async fn merge_all(&self) -> Result<(), StoreError> {
-        while let Some(plan) = self.store.merge_due() {
+    /// False: something is due and has to wait.
+    async fn merge_all(&self) -> Result<bool, StoreError> {
+        loop {
+            let _alone = self.rewriting.lock().await;
+            let Some(plan) = self.store.merge_due() else { return Ok(true) };
             let needed = plan.bytes().saturating_add(limits::DISK_MARGIN_BYTES);
             if self.intake.disk_available().is_some_and(|available| available < needed) {
                 tracing::debug!(bytes = plan.bytes(), "a merge waits for room on the disk");
-                return Ok(());
+                return Ok(false);
             }
             let store = self.store.clone();
             self.offload.run(move || store.merge(&plan)).await?;
@@ -85,10 +92,10 @@ impl Compactor {
             // Only now does nobody hold what was merged away.
             self.store.remove_obsolete();
         }
-        Ok(())
     }
 
     async fn reclaim(&self) -> Result<(), StoreError> {
+        let _alone = self.rewriting.lock().await;
         let Some(removals) = self.engine.read().removals_to_reclaim() else { return Ok(()) };
         let store = self.store.clone();
         let removals = Arc::new(removals);

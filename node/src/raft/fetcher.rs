@@ -1,9 +1,11 @@
 //! Fetching sealed files from another member: into the staging folder, where a broken transfer goes on later, and
 //! no faster than the giver can bear beside its clients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reckon_api::v1;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -42,6 +44,10 @@ pub struct Giver {
     pub envelope: v1::Envelope,
 }
 
+/// Held by whoever puts other files in the place of sealed ones, a merge, a reclaim, an installation or a repair, from the
+/// look at what is there to the change: what one counts on, no other takes away.
+pub type Rewriting = Arc<Mutex<()>>;
+
 /// Fetches what a checkpoint names and this volume lacks.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
@@ -49,6 +55,7 @@ pub struct Fetcher {
     pub offload: Offload,
     pub connections: Connections,
     pub bytes_per_second_max: u64,
+    pub rewriting: Rewriting,
 }
 
 impl Fetcher {

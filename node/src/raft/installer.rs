@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 
 use super::RaftCore;
 use super::fetcher::{FetchError, Fetcher, Giver};
@@ -25,6 +25,8 @@ pub enum InstallError {
     Membership(std::io::Error),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error("installing ended in a panic: {0}")]
+    Panicked(tokio::task::JoinError),
     #[error("raft has stopped: {0}")]
     Stopped(#[from] openraft::errors::Fatal<TypeConfig>),
 }
@@ -35,7 +37,7 @@ impl InstallError {
         match self {
             Self::Busy => true,
             Self::Fetch(error) => error.retryable(),
-            Self::Corrupt(_) | Self::Membership(_) | Self::Stopped(_) => false,
+            Self::Corrupt(_) | Self::Membership(_) | Self::Panicked(_) | Self::Stopped(_) => false,
         }
     }
 }
@@ -45,17 +47,17 @@ impl InstallError {
 pub struct Installer {
     raft: RaftCore,
     fetcher: Fetcher,
-    one_at_a_time: Mutex<()>,
+    turn: Semaphore,
 }
 
 impl Installer {
     pub fn new(raft: RaftCore, fetcher: Fetcher) -> Arc<Self> {
-        Arc::new(Self { raft, fetcher, one_at_a_time: Mutex::new(()) })
+        Arc::new(Self { raft, fetcher, turn: Semaphore::new(1) })
     }
 
     /// Whether a checkpoint is being taken in now.
     pub fn busy(&self) -> bool {
-        self.one_at_a_time.try_lock().is_err()
+        self.turn.available_permits() == 0
     }
 
     /// Takes in an encoded checkpoint; returns the vote that this member knows then.
@@ -66,7 +68,7 @@ impl Installer {
         giver: Giver,
         progress: impl FnMut(u64),
     ) -> Result<Vote, InstallError> {
-        let _taken = self.one_at_a_time.try_lock().map_err(|_held| InstallError::Busy)?;
+        let _turn = self.turn.try_acquire().map_err(|_taken| InstallError::Busy)?;
         let checkpoint = Arc::new(Checkpoint::decode(&encoded)?);
         tracing::info!(
             seal = checkpoint.seal,
@@ -74,9 +76,16 @@ impl Installer {
             from = giver.address,
             "a checkpoint is taken in"
         );
+        let alone = Arc::clone(&self.fetcher.rewriting).lock_owned().await;
         self.fetcher.fetch(&checkpoint, &giver, progress).await?;
         let snapshot = snapshot::snapshot(checkpoint).map_err(InstallError::Membership)?;
-        let answer = self.raft.install_full_snapshot(vote, snapshot).await?;
+        let raft = self.raft.clone();
+        // Raft installs it whether or not the leader still listens.
+        let installing = tokio::spawn(async move {
+            let _alone = alone;
+            raft.install_full_snapshot(vote, snapshot).await
+        });
+        let answer = installing.await.map_err(InstallError::Panicked)??;
         tracing::info!("the checkpoint is installed");
         Ok(answer.vote)
     }

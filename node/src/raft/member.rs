@@ -13,10 +13,11 @@ use tokio::sync::{mpsc, watch};
 use super::RaftCore;
 use super::checkpointer;
 use super::compactor::Compactor;
-use super::fetcher::Fetcher;
+use super::fetcher::{Fetcher, Rewriting};
 use super::installer::Installer;
 use super::intake::{self, Intake};
-use super::network::{Connections, PeerNetwork, Sealed};
+use super::network::{CheckpointSource, Connections, PeerNetwork};
+use super::prefetcher::Prefetcher;
 use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
 use super::repairer::{RepairError, Repairer};
@@ -88,6 +89,7 @@ pub struct Member {
     store: Store,
     log: LogStore,
     intake: Arc<Intake>,
+    prefetcher: Prefetcher,
     proposer: Proposer,
     reads: ReadIndexes,
     installer: Arc<Installer>,
@@ -119,6 +121,7 @@ impl Member {
             offload: offload.clone(),
             connections: connections.clone(),
             bytes_per_second_max: options.fetch_bytes_per_second_max,
+            rewriting: Rewriting::default(),
         };
         let repairer = Repairer { identity: identity.clone(), fetcher: fetcher.clone() };
         repairer.before_start(&log).await?;
@@ -141,7 +144,7 @@ impl Member {
             identity.clone(),
             Connections::new(Arc::clone(&environment.dial)),
             Arc::clone(&intake),
-            Arc::new(Sealed {
+            Arc::new(CheckpointSource {
                 store: store.clone(),
                 sends: sends.clone(),
                 own_address: options.peer_address.clone(),
@@ -151,9 +154,15 @@ impl Member {
         let raft =
             RaftCore::new(identity.node_id, Arc::new(config), network, log.clone(), state_machine)
                 .await?;
+        let prefetcher = Prefetcher::start(
+            store.clone(),
+            StateReader::new(Arc::clone(&engine)),
+            offload.clone(),
+        );
         let proposer = Proposer::start(
             raft.clone(),
             Arc::clone(&intake),
+            prefetcher.clone(),
             options.proposer.clone(),
             Arc::clone(&environment.clock),
         );
@@ -167,6 +176,7 @@ impl Member {
             store,
             log,
             intake,
+            prefetcher,
             proposer,
             applied,
             checkpoints: checkpoints.subscribe(),
@@ -214,6 +224,7 @@ impl Member {
             engine: Arc::clone(&self.engine),
             intake: Arc::clone(&self.intake),
             offload: self.offload.clone(),
+            rewriting: Arc::clone(&repairer.fetcher.rewriting),
             checkpoints: self.checkpoints.clone(),
             reclaim_after: options.reclaim_after,
             failed: failed.clone(),
@@ -298,6 +309,11 @@ impl Member {
 
     pub const fn intake(&self) -> &Arc<Intake> {
         &self.intake
+    }
+
+    /// Who reads ahead what applying entries will need.
+    pub const fn prefetcher(&self) -> &Prefetcher {
+        &self.prefetcher
     }
 
     pub const fn proposer(&self) -> &Proposer {

@@ -10,6 +10,7 @@ pub mod intake;
 pub mod member;
 pub mod membership;
 pub mod network;
+pub mod prefetcher;
 pub mod proposer;
 pub mod reads;
 pub mod repairer;

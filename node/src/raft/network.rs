@@ -94,13 +94,13 @@ pub struct PeerNetwork {
     identity: Identity,
     connections: Connections,
     intake: Arc<Intake>,
-    sealed: Arc<Sealed>,
+    source: Arc<CheckpointSource>,
     election_timeout: Duration,
 }
 
 /// What checkpoints are offered from.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct CheckpointSource {
     pub store: Store,
     pub sends: SnapshotSends,
     /// Where peers reach this member, `host:port`.
@@ -112,10 +112,10 @@ impl PeerNetwork {
         identity: Identity,
         connections: Connections,
         intake: Arc<Intake>,
-        sealed: Arc<Sealed>,
+        source: Arc<CheckpointSource>,
         election_timeout: Duration,
     ) -> Self {
-        Self { identity, connections, intake, sealed, election_timeout }
+        Self { identity, connections, intake, source, election_timeout }
     }
 
     fn peer(&self, target: u64, node: &PeerNode, lane: Lane) -> PeerLink {
@@ -124,7 +124,7 @@ impl PeerNetwork {
             address: node.peer_address.clone(),
             connections: self.connections.clone(),
             intake: Arc::clone(&self.intake),
-            sealed: Arc::clone(&self.sealed),
+            source: Arc::clone(&self.source),
             lane,
             answer_timeout: self.election_timeout,
         }
@@ -158,7 +158,7 @@ pub struct PeerLink {
     connections: Connections,
     /// Where the peer's answers about its room go.
     intake: Arc<Intake>,
-    sealed: Arc<Sealed>,
+    source: Arc<CheckpointSource>,
     lane: Lane,
     answer_timeout: Duration,
 }
@@ -398,13 +398,13 @@ impl NetSnapshot<TypeConfig> for PeerLink {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let checkpoint = snapshot.snapshot;
         // The files, and the log behind them, stay until the peer has both.
-        let _pin = self.sealed.store.pin();
-        let _sending = self.sealed.sends.begin(checkpoint.applied.index);
+        let _pin = self.source.store.pin();
+        let _sending = self.source.sends.begin(checkpoint.applied.index);
         let offer = v1::InstallSnapshotRequest {
             envelope: Some(self.envelope.clone()),
             vote: Some(wire::vote_to_wire(&vote)),
             checkpoint: checkpoint.encode(),
-            sender_address: self.sealed.own_address.clone(),
+            sender_address: self.source.own_address.clone(),
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::RaftCore;
 use super::intake::{Full, Intake};
+use super::prefetcher::Prefetcher;
 use super::types::{Group, TypeConfig};
 use crate::engine::{Outcome, encode_group};
 use crate::environment::Clock;
@@ -75,9 +76,15 @@ pub struct Proposer {
 
 impl Proposer {
     /// Starts the proposer's loop on the current runtime; it ends when the last handle is dropped.
-    pub fn start(raft: RaftCore, intake: Arc<Intake>, options: Options, clock: Clock) -> Self {
+    pub fn start(
+        raft: RaftCore,
+        intake: Arc<Intake>,
+        prefetcher: Prefetcher,
+        options: Options,
+        clock: Clock,
+    ) -> Self {
         let (queue, proposals) = mpsc::channel(limits::PROPOSALS_QUEUED_MAX);
-        tokio::spawn(run(raft.clone(), options, clock, proposals));
+        tokio::spawn(run(raft.clone(), prefetcher, options, clock, proposals));
         let room = Arc::new(Semaphore::new(limits::PROPOSALS_BYTES_MAX));
         Self { queue, raft, intake, room }
     }
@@ -108,6 +115,7 @@ impl Proposer {
 
 async fn run(
     raft: RaftCore,
+    prefetcher: Prefetcher,
     options: Options,
     clock: Clock,
     mut proposals: mpsc::Receiver<Proposal>,
@@ -151,6 +159,7 @@ async fn run(
             answers.push(answer);
         }
         let bytes = encode_group(clock(), &commands);
+        prefetcher.offer(&bytes);
         // The first try is made here, in order; only what an election turned away is tried again beside.
         let attempt = submit(&raft, bytes.clone()).await;
         let raft = raft.clone();

@@ -6,12 +6,12 @@
 //! met the damage while applying cannot go on without the file: it ends, and takes over a checkpoint before it starts
 //! Raft again, also a newer one, for then there is no state yet that would have to agree.
 
-use bytes::Bytes;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::RaftLogStorage as _;
 use openraft::{RaftLogReader as _, entry::RaftEntry};
 use reckon_api::v1;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::RaftCore;
 use super::fetcher::{FetchError, Fetcher, Giver};
@@ -31,22 +31,13 @@ pub struct Repairer {
     pub fetcher: Fetcher,
 }
 
-/// Why damage before the start cannot be mended.
+/// Why a member whose files were mended before the start cannot start. Somebody has to look.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    #[error("{files:?} are damaged, and the store has no other member to fetch them from")]
-    Alone { files: Vec<String> },
     #[error("the checkpoint's membership: {0}")]
     Membership(std::io::Error),
     #[error("the log cannot follow the checkpoint of another member: {0}")]
     Log(std::io::Error),
-}
-
-impl RepairError {
-    /// Never by itself: somebody has to look.
-    pub const fn retryable(&self) -> bool {
-        false
-    }
 }
 
 impl Repairer {
@@ -65,18 +56,11 @@ impl Repairer {
             while self.damaged() && !closed.is_closed() {
                 let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
                 for giver in givers {
-                    match self.replace_files(&giver).await {
-                        Ok(Some(removals)) => {
-                            let sealed = self.fetcher.store.sealed();
-                            let taken = engine.write().take_others_files(sealed, &removals);
-                            if let Err(error) = taken {
-                                tracing::error!(%error, "another member's files are unreadable");
-                            }
-                        }
-                        Ok(None) => continue,
+                    match self.replace_files(&giver, Some(&engine)).await {
+                        Ok(true) => break,
+                        Ok(false) => {}
                         Err(error) => self.not_yet(&giver, &error),
                     }
-                    break;
                 }
                 if self.damaged() {
                     tokio::time::sleep(limits::REPAIR_RETRY_DELAY).await;
@@ -88,21 +72,28 @@ impl Repairer {
         }
     }
 
-    /// Mends what was fenced by an earlier process, before Raft starts. Returns when nothing is damaged any more.
+    /// Mends what an earlier process set aside, before Raft starts. Gives up for now after
+    /// [`limits::REPAIR_BEFORE_START_MAX`], for another member may wait for this one; what is damaged answers nothing
+    /// then, and is mended as soon as somebody can give it.
     pub async fn before_start(&self, log: &LogStore) -> Result<(), RepairError> {
+        let Some(own) = self.fetcher.store.checkpoint() else { return Ok(()) };
+        let membership = decode_membership(&own.membership).map_err(RepairError::Membership)?;
+        let givers = self.givers(&membership);
+        let give_up = Instant::now() + limits::REPAIR_BEFORE_START_MAX;
         while self.damaged() {
-            let store = &self.fetcher.store;
-            let Some(own) = store.checkpoint() else { return Ok(()) };
-            let membership = decode_membership(&own.membership).map_err(RepairError::Membership)?;
-            let givers = self.givers(&membership);
-            if givers.is_empty() {
-                return Err(RepairError::Alone { files: self.files() });
+            if givers.is_empty() || Instant::now() >= give_up {
+                let files = self.files();
+                tracing::error!(
+                    ?files,
+                    "the member starts with damaged files, which answer nothing"
+                );
+                break;
             }
-            for giver in givers {
-                match self.take_over(&giver).await {
+            for giver in &givers {
+                match self.take_over(giver).await {
                     Ok(true) => return self.align(log).await.map_err(RepairError::Log),
                     Ok(false) => {}
-                    Err(error) => self.not_yet(&giver, &error),
+                    Err(error) => self.not_yet(giver, &error),
                 }
             }
             tokio::time::sleep(limits::REPAIR_RETRY_DELAY).await;
@@ -124,25 +115,39 @@ impl Repairer {
         tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
     }
 
-    /// Takes over the files of a member that has sealed exactly as often, and tells how far it had reclaimed in
-    /// them. `None`: it has sealed less or more often, so its files may hold something else.
-    async fn replace_files(&self, giver: &Giver) -> Result<Option<Bytes>, FetchError> {
-        let Some(offered) = self.offered(giver).await? else { return Ok(None) };
+    /// Takes over the files of a member that has sealed exactly as often. False: it has sealed less or more often, so
+    /// its files may hold something else.
+    async fn replace_files(
+        &self,
+        giver: &Giver,
+        engine: Option<&SharedEngine>,
+    ) -> Result<bool, FetchError> {
+        let Some(offered) = self.offered(giver).await? else { return Ok(false) };
+        let _alone = self.fetcher.rewriting.lock().await;
         let store = self.fetcher.store.clone();
-        let Some(own) = store.checkpoint() else { return Ok(None) };
+        let Some(own) = store.checkpoint() else { return Ok(false) };
         if (offered.seal, offered.digest) != (own.seal, own.digest) {
-            return Ok(None);
+            return Ok(false);
         }
         self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
-        let removals = offered.local_state.clone();
-        self.fetcher.offload.run(move || store.replace_files(&offered)).await?;
-        Ok(Some(removals))
+        let engine = engine.cloned();
+        let replacing = move || {
+            let Some(engine) = engine else { return store.replace_files(&offered, || ()) };
+            // Nobody reads between the change of files and that of what is known to be removed from them.
+            let mut engine = store.replace_files(&offered, || engine.write())?;
+            if let Err(error) = engine.take_others_files(store.sealed(), &offered.local_state) {
+                tracing::error!(%error, "another member's files are unreadable");
+            }
+            Ok(())
+        };
+        self.fetcher.offload.run(replacing).await?;
+        Ok(true)
     }
 
     /// As [`Self::replace_files`], but a newer checkpoint is as good: it is of committed entries, and nothing runs
     /// here yet that would have to agree with it.
     async fn take_over(&self, giver: &Giver) -> Result<bool, FetchError> {
-        if self.replace_files(giver).await?.is_some() {
+        if self.replace_files(giver, None).await? {
             return Ok(true);
         }
         let Some(offered) = self.offered(giver).await? else { return Ok(false) };

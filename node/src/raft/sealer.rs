@@ -4,8 +4,6 @@
 //! memory: frozen overlays are read until their files are there. The order is what makes a crash harmless: files and
 //! catalogue are durable, then Raft learns of the checkpoint, then the log is purged.
 
-use std::time::Duration;
-
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::metrics::Metric;
 use tokio::sync::{mpsc, watch};
@@ -117,7 +115,7 @@ impl Sealer {
             return;
         }
         let known = raft
-            .wait(Some(SNAPSHOT_KNOWN_TIMEOUT))
+            .wait(Some(limits::SNAPSHOT_KNOWN_TIMEOUT))
             .ge(Metric::Snapshot(Some(sealed)), "raft knows the checkpoint")
             .await;
         if known.is_err() {
@@ -132,9 +130,6 @@ impl Sealer {
         }
     }
 }
-
-/// How long Raft may take to notice a new checkpoint.
-const SNAPSHOT_KNOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn follows(checkpoint: Option<&Checkpoint>, seal: u64) -> bool {
     checkpoint.map_or(0, |checkpoint| checkpoint.seal) + 1 == seal

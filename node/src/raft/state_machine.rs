@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::sealer::Frozen;
 use super::snapshot::{self, SnapshotData, decode_membership, log_id, log_position};
 use super::types::{Group, GroupOutcome, LogId, StoredMembership, TypeConfig};
-use crate::engine::Engine;
+use crate::engine::{ApplyError, Engine};
 use crate::offload::Offload;
 use crate::storage::Store;
 
@@ -83,10 +83,9 @@ impl StateMachine {
     fn apply_group(&self, log_id: LogId, group: &Group) -> io::Result<(GroupOutcome, u64)> {
         let mut engine = self.engine.write();
         let outcomes = engine.apply_group(&group.0, log_position(&log_id)).map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the group at log index {} cannot be applied: {error}", log_id.index()),
-            )
+            self.set_aside(&error);
+            let what = format!("the group at log index {} cannot be applied", log_id.index());
+            io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {error}"))
         })?;
         if let Some(sealing) = engine.take_sealing() {
             let membership = self.membership.clone();
@@ -94,6 +93,21 @@ impl StateMachine {
             let _ = self.frozen.send(Frozen { sealing, membership });
         }
         Ok((GroupOutcome(outcomes), engine.next_position()))
+    }
+}
+
+impl StateMachine {
+    /// Without a damaged file that it needs this member cannot go on. It ends, and fetches it before it starts again; in
+    /// a store of one nobody could give it.
+    fn set_aside(&self, error: &ApplyError) {
+        let Some(file) = error.damaged_file() else { return };
+        if self.membership.nodes().count() < 2 {
+            return;
+        }
+        match self.store.set_aside(file) {
+            Ok(known) => tracing::error!(file, known, "a damaged file is set aside"),
+            Err(error) => tracing::error!(file, %error, "a damaged file cannot be set aside"),
+        }
     }
 }
 

@@ -98,7 +98,10 @@ impl v1::peer_server::Peer for PeerService {
                     Err(status) => Err(status),
                 };
                 match taken {
-                    Ok(append) => Some((append, (requests, member, ended))),
+                    Ok(append) => {
+                        member.prefetcher().offer_entries(&append.entries);
+                        Some((append, (requests, member, ended)))
+                    }
                     Err(status) => {
                         *ended.lock() = Some(status);
                         None

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use reckon_api::{Reason, v1};
+use ring::digest;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -15,7 +16,7 @@ use crate::raft::fetcher::Giver;
 use crate::raft::installer::InstallError;
 use crate::raft::types::Vote;
 use crate::raft::{Member, wire};
-use crate::storage::{FileMeta, StoreError};
+use crate::storage::{FileMeta, Store, StoreError};
 
 /// How an installation goes on: bytes that are there, and at last the vote that this member knows.
 pub type Progress = Pin<Box<dyn Stream<Item = Result<v1::InstallSnapshotResponse, Status>> + Send>>;
@@ -78,7 +79,8 @@ fn refused(error: &InstallError) -> Status {
     reason.plain(error.to_string())
 }
 
-/// The rest of a sealed file from an offset on. A file that is not there with these bytes is not sent.
+/// The rest of a sealed file from an offset on. A file that is not there with these bytes is not sent. One that is sent
+/// whole is looked at on its way: when it is damaged it is fenced here, and the receiver asks another member.
 pub async fn fetch(member: &Member, request: v1::FetchFileRequest) -> Result<Chunks, Status> {
     let digest = request.digest.as_ref().try_into().map_err(|_length| {
         Reason::InvalidArgument.status("digest must have 32 bytes", [("field", "digest")])
@@ -94,23 +96,42 @@ pub async fn fetch(member: &Member, request: v1::FetchFileRequest) -> Result<Chu
         ));
     };
     let sent = Arc::new(sent);
-    let chunks = stream::try_unfold(request.offset, move |offset| {
-        let (sent, offload) = (Arc::clone(&sent), offload.clone());
+    let store = member.store().clone();
+    let digest = (request.offset == 0).then(|| digest::Context::new(&digest::SHA256));
+    let chunks = stream::try_unfold((request.offset, digest), move |(offset, mut digest)| {
+        let (store, sent, offload) = (store.clone(), Arc::clone(&sent), offload.clone());
         async move {
             let left = sent.meta().bytes.saturating_sub(offset);
             if left == 0 {
                 return Ok(None);
             }
             let length = left.min(limits::FETCH_CHUNK_BYTES);
+            let reading = Arc::clone(&sent);
             let read = offload.run(move || {
                 let mut chunk = vec![0; length as usize];
-                sent.read_at(offset, &mut chunk).map(|()| Bytes::from(chunk))
+                reading.read_at(offset, &mut chunk)?;
+                if let Some(digest) = &mut digest {
+                    digest.update(&chunk);
+                }
+                Ok((Bytes::from(chunk), digest))
             });
-            let chunk = read.await.map_err(internal)?;
-            Ok(Some((v1::FetchFileResponse { chunk }, offset + length)))
+            let (chunk, digest) = read.await.map_err(internal)?;
+            // The receiver waits for nothing behind the last chunk.
+            let whole = digest.clone().filter(|_| length == left).map(digest::Context::finish);
+            if whole.is_some_and(|whole| whole.as_ref() != sent.meta().digest) {
+                return Err(damaged(&store, sent.meta()));
+            }
+            Ok(Some((v1::FetchFileResponse { chunk }, (offset + length, digest))))
         }
     });
     Ok(chunks.boxed())
+}
+
+fn damaged(store: &Store, file: &FileMeta) -> Status {
+    let name = &file.name;
+    tracing::error!(file = name, "a file was found damaged while it was sent");
+    store.fence(name);
+    Reason::Damaged.status(format!("{name} is damaged here"), [("file", name)])
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "handed to map_err")]

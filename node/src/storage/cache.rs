@@ -56,6 +56,7 @@ type Lifecycle = DefaultLifecycle<BlockKey, Block>;
 pub struct BlockCache {
     blocks: Cache<BlockKey, Block, ByBytes, Hasher, Lifecycle>,
     files: AtomicU64,
+    missed: AtomicU64,
 }
 
 impl BlockCache {
@@ -68,12 +69,12 @@ impl BlockCache {
             .build()
             .expect("every required option is set");
         let blocks = Cache::with_options(options, ByBytes, Hasher::default(), Lifecycle::default());
-        Self { blocks, files: AtomicU64::new(0) }
+        Self { blocks, files: AtomicU64::new(0), missed: AtomicU64::new(0) }
     }
 
-    /// Changes the budget; what no longer fits goes at once.
-    pub fn set_bytes(&self, bytes: u64) {
-        self.blocks.set_capacity(bytes);
+    /// How often a block was asked for that was not there.
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
     }
 
     /// Memory that cached blocks take, in bytes.
@@ -87,7 +88,11 @@ impl BlockCache {
     }
 
     pub(super) fn get(&self, file: u64, offset: u64) -> Option<Block> {
-        self.blocks.get(&BlockKey { file, offset })
+        let found = self.blocks.get(&BlockKey { file, offset });
+        if found.is_none() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        found
     }
 
     pub(super) fn insert(&self, file: u64, offset: u64, block: Block) {

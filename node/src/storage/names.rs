@@ -9,6 +9,9 @@ pub(super) const RUNS_FOLDER: &str = "runs";
 /// Files that came from a peer and are not part of the state yet.
 pub(super) const STAGING_FOLDER: &str = "staging";
 
+/// Damaged files of the state, until whole ones are in their place.
+pub(super) const DAMAGED_FOLDER: &str = "damaged";
+
 /// Ends the name of a file that is being written.
 const UNFINISHED: &str = ".new";
 /// Bytes of the digest in a name; the checkpoint has all of it.
@@ -43,6 +46,11 @@ pub(super) fn finished(beginning: &str, digest: &[u8; 32]) -> String {
 /// Where a file of another place waits in the staging folder.
 pub(super) fn staged(name: &str) -> String {
     format!("{STAGING_FOLDER}/{}", name.replace('/', "."))
+}
+
+/// Where a damaged file of another place is kept.
+pub(super) fn set_aside(name: &str) -> String {
+    format!("{DAMAGED_FOLDER}/{}", name.replace('/', "."))
 }
 
 /// Whether this is the path of a file directly in a folder, in the letters that names here are made of.

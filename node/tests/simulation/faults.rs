@@ -20,11 +20,13 @@ pub enum Fault {
     Checkpoint,
     NewMember,
     VolumeLoss,
+    Damage,
+    DiskError,
 }
 
 impl Fault {
     /// Every fault and its weight.
-    const ALL: [(Self, u32); 14] = [
+    const ALL: [(Self, u32); 16] = [
         (Self::Crash, 18),
         (Self::PowerLoss, 6),
         (Self::Restart, 7),
@@ -39,6 +41,8 @@ impl Fault {
         (Self::Checkpoint, 4),
         (Self::NewMember, 3),
         (Self::VolumeLoss, 3),
+        (Self::Damage, 5),
+        (Self::DiskError, 4),
     ];
 
     /// The next fault.
@@ -71,6 +75,8 @@ impl Fault {
             Self::Checkpoint => "checkpoint",
             Self::NewMember => "new member on an empty volume",
             Self::VolumeLoss => "loss of a volume",
+            Self::Damage => "damage to a sealed file",
+            Self::DiskError => "error of a disk",
         }
     }
 }

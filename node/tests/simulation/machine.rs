@@ -81,6 +81,8 @@ pub struct Machine {
     pub stop: CancellationToken,
     seed: u64,
     bug: Option<Bug>,
+    /// Whether its disk was damaged or failed: then its node may end.
+    pub harmed: bool,
     /// A bug: the identity that the empty volume is given before its node starts.
     reused: Option<Identity>,
 }
@@ -122,6 +124,7 @@ impl Machines {
             stop: CancellationToken::new(),
             seed,
             bug: self.bug,
+            harmed: false,
             reused: None,
         };
         self.shared.borrow_mut().machines.insert(name.to_owned(), machine);
@@ -145,7 +148,7 @@ impl Machines {
         });
     }
 
-    /// The processes that ended on their own so far.
+    /// The processes that ended on their own so far, on machines whose disks are well.
     pub fn exits(&self) -> Vec<Exit> {
         self.shared.borrow().exits.clone()
     }
@@ -157,7 +160,10 @@ impl Machines {
             let at = turmoil::sim_elapsed().unwrap_or_default();
             let why = format!("{error:#}");
             tracing::error!(machine = name, why, "the node ended");
-            self.shared.borrow_mut().exits.push(Exit { at, machine: name, why });
+            let mut shared = self.shared.borrow_mut();
+            if !shared.machines[&name].harmed {
+                shared.exits.push(Exit { at, machine: name, why });
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::machine::Machines;
 use crate::operator::{Operator, Task};
 use crate::scenario::Scenario;
 use crate::trace::{self, Kind};
-use crate::volume::Survival;
+use crate::volume::{self, Calls, Survival};
 
 /// What is undone, and when.
 #[derive(Debug, Clone)]
@@ -26,6 +26,7 @@ enum Undo {
     Latency,
     Pace(Vec<String>),
     Capacity(Vec<String>),
+    DiskError(String),
 }
 
 /// Faults under way, and how many there were of each kind.
@@ -38,6 +39,9 @@ pub struct Nemesis {
     undo: Vec<(Duration, Undo)>,
     down: BTreeSet<String>,
     spares: Vec<String>,
+    /// The one machine whose files are damaged in this run, and that alone loses its volume from then on: what is lost
+    /// on one machine must be whole on the others.
+    damaged: Option<String>,
     pub counts: BTreeMap<Fault, u64>,
 }
 
@@ -59,6 +63,7 @@ impl Nemesis {
             undo: Vec::new(),
             down: BTreeSet::new(),
             spares,
+            damaged: None,
             counts: BTreeMap::new(),
         }
     }
@@ -107,7 +112,10 @@ impl Nemesis {
                 self.machines.with(&name, |machine| {
                     machine.node = None;
                     machine.volume.freeze();
-                    machine.volume = machine.volume.crash(Survival::Everything);
+                    // After an error nobody knows what of it reached the disk.
+                    let failed = machine.volume.heal() > 0;
+                    let left = if failed { Survival::Nothing } else { Survival::Everything };
+                    machine.volume = machine.volume.crash(left);
                 });
                 sim.bounce(name.as_str());
             }
@@ -135,6 +143,13 @@ impl Nemesis {
                 for name in names {
                     self.machines.with(&name, |machine| machine.volume.set_capacity(None));
                 }
+            }
+            Undo::DiskError(name) => {
+                self.machines.with(&name, |machine| {
+                    if !machine.volume.has_failed() {
+                        machine.volume.heal();
+                    }
+                });
             }
         }
     }
@@ -194,6 +209,8 @@ impl Nemesis {
                 self.operator.ask(Task::TakeIn(spare));
             }
             Fault::VolumeLoss => return self.lose_volume(sim, now, victim),
+            Fault::Damage => return self.damage(),
+            Fault::DiskError => self.break_disk(now, victim),
         }
         true
     }
@@ -276,7 +293,8 @@ impl Nemesis {
 
     /// A volume is lost for good; the machine comes back empty, as somebody else. One at a time.
     fn lose_volume(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
-        if !self.operator.idle() || self.spares.iter().any(|spare| spare == victim) {
+        let elsewhere = self.damaged.as_deref().is_some_and(|damaged| damaged != victim);
+        if elsewhere || !self.operator.idle() || self.spares.iter().any(|spare| spare == victim) {
             return false;
         }
         let identity = self.machines.with(victim, |machine| {
@@ -293,6 +311,44 @@ impl Nemesis {
             self.operator.ask(Task::TakeIn(victim.to_owned()));
         }
         true
+    }
+
+    /// Bytes of a sealed file rot, in place.
+    fn damage(&mut self) -> bool {
+        if self.damaged.is_none() {
+            // While somebody is being replaced the store has no copy to spare.
+            let Some(victim) = self.victim().filter(|_| self.operator.idle()) else { return false };
+            self.damaged = Some(victim);
+        }
+        let name = self.damaged.clone().expect("it is chosen");
+        let chance = &mut self.chance;
+        self.machines.with(&name, |machine| {
+            let sealed = |path: &str| {
+                (path.starts_with("records/") || path.starts_with("runs/"))
+                    && !path.ends_with(".new")
+            };
+            let mut files = machine.volume.files();
+            files.retain(|(path, bytes)| sealed(path) && *bytes > 0);
+            if files.is_empty() {
+                return false;
+            }
+            let (path, bytes) = &files[chance.random_range(0..files.len())];
+            let rotten: [u8; 64] = chance.random();
+            machine.volume.overwrite(path, chance.random_range(0..*bytes), &rotten);
+            machine.harmed = true;
+            true
+        })
+    }
+
+    fn break_disk(&mut self, now: Duration, victim: &str) {
+        let calls = [Calls::Changes, Calls::Growth, Calls::Syncs, Calls::Reads];
+        let calls = calls[self.chance.random_range(0..calls.len())];
+        let (after, times) = (self.chance.random_range(0..100), self.chance.random_range(1..=3));
+        self.machines.with(victim, |machine| {
+            machine.volume.fail(calls, after, times, volume::Fault::Eio);
+            machine.harmed = true;
+        });
+        self.later(now, 1_000..=4_000, Undo::DiskError(victim.to_owned()));
     }
 
     fn pace(&self, name: &str, (least_us, most_us): (u64, u64)) {

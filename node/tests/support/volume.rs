@@ -135,6 +135,11 @@ impl FaultyVolume {
         self.state.lock().plan.take().map_or(0, |plan| plan.refused)
     }
 
+    /// Whether a call has failed for having been told to.
+    pub fn has_failed(&self) -> bool {
+        self.state.lock().plan.is_some_and(|plan| plan.refused > 0)
+    }
+
     /// How many bytes the files may have together; `None`: as many as memory holds.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;

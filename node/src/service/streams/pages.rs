@@ -69,6 +69,25 @@ impl<T: Send + 'static> Answer<T> {
     }
 }
 
+/// A page as clients get it.
+#[derive(Debug, Default)]
+pub(super) struct SentPage {
+    events: Vec<v1::Event>,
+    /// Where the next page begins; `None`: there is none.
+    next: Option<u64>,
+}
+
+impl From<Page> for SentPage {
+    fn from(page: Page) -> Self {
+        Self { events: page.events.iter().map(wire::event).collect(), next: page.next }
+    }
+}
+
+/// How many events the next page may have when so many are left of the limit.
+pub(super) fn page_events_max(left: u64) -> usize {
+    limits::READ_PAGE_EVENTS_MAX.min(usize::try_from(left).unwrap_or(usize::MAX))
+}
+
 /// Reads page after page; between pages it holds a position and nothing else.
 pub(super) struct PageSource<R> {
     pub member: Arc<Member>,
@@ -80,20 +99,20 @@ impl<R> PageSource<R>
 where
     R: Fn(&StateReader, u64, usize) -> Result<Page, Status> + Send + Sync + 'static,
 {
-    /// Streams the header, then batches of events from a version or position on. The slot is held until the stream
-    /// ends or is dropped.
+    /// Streams the header and the first page, which were found in one look, then further pages. The slot is held until the
+    /// stream ends or is dropped.
     pub fn stream<T: Send + 'static>(
         self,
         slot: OwnedSemaphorePermit,
         observed: ReadObserved,
-        from: Option<u64>,
         header: T,
+        first: SentPage,
         batch: impl Fn(Vec<v1::Event>) -> T + Send + Sync + 'static,
     ) -> Pages<T> {
         let (answer, pages) = Answer::new(limits::READ_PAGES_AHEAD_MAX);
         tokio::spawn(async move {
             let _slot = slot;
-            match self.answer(&answer, &observed, from, header, batch).await {
+            match self.answer(&answer, &observed, header, first, batch).await {
                 Ok(()) => observed.ends(&Ok(())),
                 Err(Stop::Unread(unread)) => answer.fail_unread(unread),
                 Err(Stop::Failed(status)) => {
@@ -109,40 +128,31 @@ where
         self,
         answer: &Answer<T>,
         observed: &ReadObserved,
-        from: Option<u64>,
         header: T,
+        first: SentPage,
         batch: impl Fn(Vec<v1::Event>) -> T,
     ) -> Result<(), Stop> {
         answer.send(header).await?;
         let read = Arc::new(self.read);
-        let mut cursor = from;
         let mut left = self.limit;
-        while let Some(at) = cursor.filter(|_| left > 0) {
-            let events_max =
-                limits::READ_PAGE_EVENTS_MAX.min(usize::try_from(left).unwrap_or(usize::MAX));
-            let (reader, read) = (self.member.reader(), Arc::clone(&read));
-            let page = self.member.offload().run(move || {
-                let page = read(&reader, at, events_max)?;
-                Ok::<_, Status>((
-                    page.events.iter().map(wire::event).collect::<Vec<_>>(),
-                    page.next,
-                ))
-            });
-            let (events, next) = page.await?;
-            cursor = next;
-            left -= events.len() as u64;
-            if events.is_empty() {
+        let mut page = first;
+        loop {
+            left = left.saturating_sub(page.events.len() as u64);
+            if page.events.is_empty() {
                 // A page of excluded events alone still has to let others run.
                 tokio::task::yield_now().await;
                 if answer.is_unheard() {
                     return Err(Stop::Unread(Unread));
                 }
-                continue;
+            } else {
+                observed.events(page.events.len());
+                answer.send(batch(page.events)).await?;
             }
-            observed.events(events.len());
-            answer.send(batch(events)).await?;
+            let Some(at) = page.next.filter(|_| left > 0) else { return Ok(()) };
+            let (reader, read) = (self.member.reader(), Arc::clone(&read));
+            let next = move || read(&reader, at, page_events_max(left)).map(SentPage::from);
+            page = self.member.offload().run(next).await?;
         }
-        Ok(())
     }
 }
 

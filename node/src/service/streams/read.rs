@@ -5,9 +5,10 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::StreamsService;
-use super::pages::{PageSource, Pages};
+use super::pages::{PageSource, Pages, SentPage, page_events_max};
 use super::scan::Scan;
 use super::stream_part::StreamPart;
+use crate::engine::Page;
 use crate::metrics::{ReadKind, ReadObserved};
 use crate::service::wire::{self, Positions};
 
@@ -26,26 +27,36 @@ impl StreamsService {
         let (observed, (slot, member)) = begun(observed, fresh)?;
 
         let stream_id = request.stream_id;
+        let limit = wire::limit(request.limit);
         let opened = super::look(&member, deadline, move |reader| {
-            // Taken first, so that everything below it is in what is read next.
-            let next_position = reader.next_position();
-            let state = reader.stream(&stream_id)?;
-            let part = match wire::live(&stream_id, &state) {
-                Ok(summary) => StreamPart::new(reader, stream_id, direction, summary, times)?,
-                Err(status) => return Ok(Err(status)),
-            };
-            let from = part.begin(reader, start)?;
-            Ok(Ok((part.header(next_position), part, from)))
+            loop {
+                // Taken first, so that everything below it is in what is read next.
+                let next_position = reader.next_position();
+                let before = reader.stream(&stream_id)?;
+                let part = match wire::live(&stream_id, &before) {
+                    Ok(summary) => {
+                        StreamPart::new(reader, stream_id.clone(), direction, summary, times)?
+                    }
+                    Err(status) => return Ok(Err(status)),
+                };
+                let first = first_page(part.begin(reader, start)?, limit, |from, events_max| {
+                    part.page(reader, from, events_max)
+                });
+                // A removal in between would have the header and the events tell of two different moments.
+                if !reader.stream(&stream_id)?.is_cut_since(&before) {
+                    return Ok(first.map(|first| (part.header(next_position), part, first)));
+                }
+            }
         });
-        let (observed, (header, part, from)) = begun(observed, opened.await.flatten())?;
+        let (observed, (header, part, first)) = begun(observed, opened.await.flatten())?;
         let pages = PageSource {
             member,
-            limit: wire::limit(request.limit),
+            limit,
             read: move |reader: &_, from, events_max| part.page(reader, from, events_max),
         };
         let header = v1::read_response::Message::Header(header);
         let wrap = |message| v1::ReadResponse { message: Some(message) };
-        Ok(pages.stream(slot, observed, from, wrap(header), move |events| {
+        Ok(pages.stream(slot, observed, wrap(header), first, move |events| {
             wrap(v1::read_response::Message::Events(v1::EventBatch { events }))
         }))
     }
@@ -63,26 +74,41 @@ impl StreamsService {
         let fresh = self.fresh(request.consistency, deadline).await;
         let (observed, (slot, member)) = begun(observed, fresh)?;
 
+        let limit = wire::limit(request.limit);
         let opened = super::look(&member, deadline, move |reader| {
             let next_position = reader.next_position();
             let mut scan = Scan::new(reader, next_position, Positions::default(), times)?;
             scan.direction = direction;
             scan.include_system = request.include_system;
             scan.filter = filter;
-            let from = scan.begin(reader, start)?;
-            Ok((next_position, scan, from))
+            let first = first_page(scan.begin(reader, start)?, limit, |from, events_max| {
+                scan.page(reader, from, events_max)
+            });
+            Ok(first.map(|first| (next_position, scan, first)))
         });
-        let (observed, (next_position, scan, from)) = begun(observed, opened.await)?;
+        let (observed, (next_position, scan, first)) = begun(observed, opened.await.flatten())?;
         let pages = PageSource {
             member,
-            limit: wire::limit(request.limit),
+            limit,
             read: move |reader: &_, from, events_max| scan.page(reader, from, events_max),
         };
         let header = v1::read_all_response::Message::Header(v1::ReadAllHeader { next_position });
         let wrap = |message| v1::ReadAllResponse { message: Some(message) };
-        Ok(pages.stream(slot, observed, from, wrap(header), move |events| {
+        Ok(pages.stream(slot, observed, wrap(header), first, move |events| {
             wrap(v1::read_all_response::Message::Events(v1::EventBatch { events }))
         }))
+    }
+}
+
+/// The first page of an answer; an empty one when there is nowhere to begin.
+fn first_page(
+    from: Option<u64>,
+    limit: u64,
+    read: impl FnOnce(u64, usize) -> Result<Page, Status>,
+) -> Result<SentPage, Status> {
+    match from.filter(|_| limit > 0) {
+        Some(from) => read(from, page_events_max(limit)).map(SentPage::from),
+        None => Ok(SentPage::default()),
     }
 }
 

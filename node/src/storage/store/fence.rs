@@ -1,9 +1,10 @@
 //! Damaged files: they are named, fetched again from a peer, and put in their place.
 
+use std::io;
 use std::sync::Arc;
 
 use super::super::checkpoint::{Checkpoint, FileMeta};
-use super::super::names::{self, RECORDS_FOLDER, RUNS_FOLDER};
+use super::super::names::{self, DAMAGED_FOLDER, RECORDS_FOLDER, RUNS_FOLDER};
 use super::super::volume::Volume as _;
 use super::output::Output;
 use super::staging::{is_part, unstage};
@@ -22,6 +23,26 @@ impl Store {
         true
     }
 
+    /// Takes a damaged file out of its place, so that the next start knows of the damage too: it finds the file missing,
+    /// and fences it. What is left of it is kept until a whole one is in its place. Says whether the file is part of the
+    /// state.
+    pub fn set_aside(&self, name: &str) -> Result<bool, StoreError> {
+        if !self.fence(name) {
+            return Ok(false);
+        }
+        let volume = &self.shared.volume;
+        let aside = names::set_aside(name);
+        match volume.rename(name, &aside) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(StoreError::io(&aside)(error)),
+        }
+        for folder in [DAMAGED_FOLDER, names::folder(name)] {
+            volume.sync_folder(folder).map_err(StoreError::io(folder))?;
+        }
+        Ok(true)
+    }
+
     /// Fences the files that readers found damaged since the last time.
     pub fn fence_reported(&self) {
         for name in self.shared.files.reports().take() {
@@ -34,29 +55,14 @@ impl Store {
         self.shared.changes.lock().fenced.values().cloned().collect()
     }
 
-    /// Puts a file that was received (see [`Store::stage`]) in the place of the fenced one.
-    pub fn restore_fenced(&self, name: &str) -> Result<(), StoreError> {
-        let shared = &*self.shared;
-        let mut changes = shared.changes.lock();
-        let Some(file) = changes.fenced.get(name).cloned() else {
-            // It is whole already, or no part of the state any more.
-            return Ok(());
-        };
-        unstage(shared, &mut changes, &file)?;
-        let folder = names::folder(name);
-        shared.volume.sync_folder(folder).map_err(StoreError::io(folder))?;
-        changes.staged.remove(name);
-        changes.fenced.remove(name);
-        // The reader has the damaged file open: it is replaced, and with it what is cached.
-        self.renew(name);
-        Ok(())
-    }
-}
-
-impl Store {
     /// Takes over the list of files of a peer whose checkpoint has the same contents: it may have merged what is damaged
-    /// here into another file. All its files are part of the state and whole, or received.
-    pub fn replace_files(&self, offered: &Checkpoint) -> Result<(), StoreError> {
+    /// here into another file. All its files are part of the state and whole, or received. What `hold` returns is held
+    /// while the state changes, and given back.
+    pub fn replace_files<G>(
+        &self,
+        offered: &Checkpoint,
+        hold: impl FnOnce() -> G,
+    ) -> Result<G, StoreError> {
         let shared = &*self.shared;
         let _no_seal = shared.sealing.lock();
         let _no_merge = shared.rewriting.lock();
@@ -80,6 +86,7 @@ impl Store {
         for folder in [RECORDS_FOLDER, RUNS_FOLDER] {
             shared.volume.sync_folder(folder).map_err(StoreError::io(folder))?;
         }
+        let held = hold();
         shared.commit(Output::new(shared), |now| {
             let now = now.filter(|now| same(Some(now))).ok_or(StoreError::Superseded)?;
             let (records, runs) = (offered.records.clone(), offered.runs.clone());
@@ -89,7 +96,7 @@ impl Store {
         })?;
         let mut changes = shared.changes.lock();
         self.put_in_place(&mut changes, &moved);
-        Ok(())
+        Ok(held)
     }
 
     /// Files with these names were received, and were put in their place in a state that is committed: those that were
@@ -99,6 +106,8 @@ impl Store {
             changes.staged.remove(name);
             if changes.fenced.remove(name).is_some() {
                 self.renew(name);
+                // What cannot be removed now is removed by the next start.
+                let _ = self.shared.volume.remove(&names::set_aside(name));
             }
         }
     }

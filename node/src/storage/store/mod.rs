@@ -28,7 +28,7 @@ use super::checkpoint::{Checkpoint, FileMeta};
 use super::files::Files;
 use super::guard::{GuardedVolume, Poison};
 use super::identity::Identity;
-use super::names::{RECORDS_FOLDER, RUNS_FOLDER, STAGING_FOLDER};
+use super::names::{self, DAMAGED_FOLDER, RECORDS_FOLDER, RUNS_FOLDER, STAGING_FOLDER};
 use super::sealed::Sealed;
 use super::volume::{DirectoryVolume, Volume};
 pub use error::{OpenError, StoreError};
@@ -108,7 +108,7 @@ impl Store {
             let path = volume.name(path);
             move |source| OpenError::Io { path, source }
         };
-        for folder in [RECORDS_FOLDER, RUNS_FOLDER, STAGING_FOLDER] {
+        for folder in [RECORDS_FOLDER, RUNS_FOLDER, STAGING_FOLDER, DAMAGED_FOLDER] {
             volume.make_folder(folder).map_err(io(folder))?;
         }
         volume.sync_folder("").map_err(io(""))?;
@@ -125,6 +125,14 @@ impl Store {
                 if missing.remove(&path).is_none() {
                     volume.remove(&path).map_err(io(&path))?;
                 }
+            }
+        }
+        // Beside a file that is missing there may be what is left of it.
+        let aside: BTreeSet<_> = missing.keys().map(|name| names::set_aside(name)).collect();
+        for name in volume.list(DAMAGED_FOLDER).map_err(io(DAMAGED_FOLDER))? {
+            let path = format!("{DAMAGED_FOLDER}/{name}");
+            if !aside.contains(&path) {
+                volume.remove(&path).map_err(io(&path))?;
             }
         }
         let view = View::new(&files, checkpoint, None, None);
@@ -183,9 +191,9 @@ impl Store {
         (view.checkpoint.clone(), Arc::clone(&view.sealed))
     }
 
-    /// Changes the budget of the block cache, in bytes.
-    pub fn set_cache_bytes(&self, bytes: u64) {
-        self.shared.files.cache().set_bytes(bytes);
+    /// How many blocks were not in memory and had to be read, since the store was opened.
+    pub fn blocks_read(&self) -> u64 {
+        self.shared.files.cache().missed()
     }
 
     /// Memory that the block cache takes, in bytes.

@@ -1,7 +1,7 @@
 //! Seals, merges, reclaims and installs without a fault.
 
 use super::driven::{self, Model, named, paths};
-use super::faulty::FaultyVolume;
+use super::faulty::{FaultyVolume, Survival};
 use crate::storage::{Store, StoreError};
 
 /// A store after a number of seals, and what it holds.
@@ -207,7 +207,7 @@ fn a_damaged_file_is_fenced_fetched_again_and_whole() {
     assert_eq!(store.fenced(), std::slice::from_ref(&run));
 
     driven::receive(&sender, &store, &sender.checkpoint().unwrap()).unwrap();
-    store.restore_fenced(&run.name).unwrap();
+    store.replace_files(&sender.checkpoint().unwrap(), || ()).unwrap();
     assert!(store.fenced().is_empty());
     model.check(&store);
     driven::merge_all(&store).unwrap();
@@ -226,7 +226,30 @@ fn a_file_that_is_missing_at_the_start_is_fenced_then() {
     assert_eq!(store.fenced(), std::slice::from_ref(&records));
     assert!(store.sealed().layers[1].record_at_or_after(0).is_err());
     driven::receive(&sender, &store, &sender.checkpoint().unwrap()).unwrap();
-    store.restore_fenced(&records.name).unwrap();
+    store.replace_files(&sender.checkpoint().unwrap(), || ()).unwrap();
+    model.check(&store);
+}
+
+#[test]
+fn a_file_that_was_set_aside_stays_fenced_over_a_restart_and_what_is_left_of_it_is_kept_until_it_is_whole()
+ {
+    let (disk, store, model) = sealed(2);
+    let (_other, sender, _model) = sealed(2);
+    let run = store.checkpoint().unwrap().runs[0].file.clone();
+    assert!(!store.set_aside("runs/no-such").unwrap());
+    assert!(store.set_aside(&run.name).unwrap());
+    assert!(store.set_aside(&run.name).unwrap(), "again changes nothing");
+    drop(store);
+    let disk = disk.crash(Survival::Nothing);
+    let store = driven::open(&disk).unwrap();
+    assert_eq!(store.fenced(), std::slice::from_ref(&run));
+    let aside = |disk: &FaultyVolume| {
+        disk.files().into_iter().filter(|(path, _)| path.starts_with("damaged/")).count()
+    };
+    assert_eq!(aside(&disk), 1);
+    driven::receive(&sender, &store, &sender.checkpoint().unwrap()).unwrap();
+    store.replace_files(&sender.checkpoint().unwrap(), || ()).unwrap();
+    assert_eq!(aside(&disk), 0);
     model.check(&store);
 }
 

@@ -26,8 +26,6 @@ pub struct Order<'h> {
     pub sent: HashMap<Uuid, &'h Part>,
     /// Removals by their positions.
     pub notices: BTreeMap<u64, Notice>,
-    /// Positions of removals that somebody was told of.
-    told_removals: BTreeSet<u64>,
     by_version: HashMap<(String, u64), u64>,
 }
 
@@ -56,9 +54,6 @@ impl<'h> Order<'h> {
                     Outcome::Appended { first, last, last_versions, .. },
                 ) => {
                     order.tell_appended(parts, (*first, *last), last_versions, violations);
-                }
-                (_, Outcome::Removed { position, .. }) => {
-                    order.told_removals.insert(*position);
                 }
                 (_, Outcome::Stream { events, .. } | Outcome::All { events, .. }) => {
                     for seen in events {
@@ -189,22 +184,19 @@ impl<'h> Order<'h> {
         last.and_then(|at| self.at.get(at)).map(|known| known.version)
     }
 
-    /// Whether a stream had events that were removed before anybody saw them: versions are missing.
-    pub fn hides_events(&self, stream: &str) -> bool {
+    /// How many events of a stream were removed before anybody saw them.
+    pub fn hidden_events(&self, stream: &str) -> u64 {
         let known = self.by_version.keys().filter(|(name, _)| name == stream);
         let (count, end) =
-            known.fold((0, 0), |(count, end), (_, version)| (count + 1, end.max(version + 1)));
+            known.fold((0_u64, 0), |(count, end), (_, version)| (count + 1, end.max(version + 1)));
         let removed = self.notices.values().filter(|notice| notice.stream == stream);
-        count < removed.map(|notice| notice.first_version).fold(end, u64::max)
+        removed.map(|notice| notice.first_version).fold(end, u64::max).saturating_sub(count)
     }
 
-    /// Whether a removal of this kind took effect that no client was told of.
-    pub fn removed_untold(&self, stream: &str, removal: Removal) -> bool {
-        self.notices.iter().any(|(position, notice)| {
-            notice.stream == stream
-                && notice.removal == removal
-                && !self.told_removals.contains(position)
-        })
+    /// Whether a removal of this kind took effect, whoever asked for it.
+    pub fn was_removed(&self, stream: &str, removal: Removal) -> bool {
+        let mut notices = self.notices.values();
+        notices.any(|notice| notice.stream == stream && notice.removal == removal)
     }
 
     /// How often a stream's events were removed.

@@ -211,10 +211,12 @@ pub fn check(steps: &[Step]) -> Verdict {
     let mut stream = Stream::default();
     let mut taken = Taken(vec![0; steps.len().div_ceil(64)]);
     let mut tried = HashSet::new();
-    let mut path: Vec<(usize, Stream)> = Vec::new();
+    let mut path: Vec<(usize, Stream, bool)> = Vec::new();
     // Steps that may never have happened need not be taken.
     let mut certain = steps.iter().filter(|step| step.completed.is_some()).count();
     let mut at = ends[HEAD].next;
+    // What may never have happened is tried only where nothing else explains what follows.
+    let mut optional = false;
     for _ in 0..STEPS_MAX {
         if certain == 0 {
             return Verdict::Linearizable;
@@ -222,10 +224,13 @@ pub fn check(steps: &[Step]) -> Verdict {
         let end = ends[at];
         if let Some(answer) = end.answer {
             let step = &steps[end.step];
-            if let Some(after) = stream.after(&step.action) {
+            if optional == step.completed.is_none()
+                && let Some(after) = stream.after(&step.action)
+            {
                 taken.set(end.step, true);
                 if tried.insert((taken.clone(), after.state())) {
-                    path.push((at, std::mem::replace(&mut stream, after)));
+                    path.push((at, std::mem::replace(&mut stream, after), optional));
+                    optional = false;
                     lift(&mut ends, at, answer);
                     certain -= usize::from(step.completed.is_some());
                     at = ends[HEAD].next;
@@ -237,8 +242,16 @@ pub fn check(steps: &[Step]) -> Verdict {
             continue;
         }
         // An answer was given that no order so far explains: take the last step back and try the next one.
-        let Some((call, before)) = path.pop() else { return Verdict::NotLinearizable };
+        if !optional {
+            optional = true;
+            at = ends[HEAD].next;
+            continue;
+        }
+        let Some((call, before, was_optional)) = path.pop() else {
+            return Verdict::NotLinearizable;
+        };
         stream = before;
+        optional = was_optional;
         let step = ends[call].step;
         taken.set(step, false);
         certain += usize::from(steps[step].completed.is_some());

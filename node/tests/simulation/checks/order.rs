@@ -256,7 +256,8 @@ fn steps<'h>(
                 let last = part.events.last().and_then(|id| order.version_of(id));
                 // It took effect, at some time; or perhaps, and was removed before anybody saw it; or it did not.
                 let completed = known.then_some(Duration::MAX);
-                (known || order.hides_events(&part.stream)).then(|| append(part, completed, last))
+                (known || order.hidden_events(&part.stream) > 0)
+                    .then(|| append(part, completed, last))
             });
             parts.chain(again(order, operation, all)).collect()
         }
@@ -276,7 +277,7 @@ fn steps<'h>(
             let told = matches!(outcome, Outcome::Removed { .. });
             let (stream, completed, action) = removal(operation);
             let StepAction::Remove { removal, .. } = action else { return Vec::new() };
-            let perhaps = *outcome == Outcome::Unknown && order.removed_untold(stream, removal);
+            let perhaps = *outcome == Outcome::Unknown && order.was_removed(stream, removal);
             if told || perhaps { vec![(stream, completed, action)] } else { Vec::new() }
         }
         (
@@ -302,8 +303,11 @@ fn again<'h>(
     parts: &'h [Part],
 ) -> impl Iterator<Item = (&'h str, Option<Duration>, StepAction)> {
     let repeats = if operation.repeated { ATTEMPTS - 1 } else { 0 };
+    let known = order.first_positions(parts).len();
     parts.iter().flat_map(move |part| {
-        let times = repeats.min(order.removals(&part.stream));
+        // Nobody saw it then, or it is in more places than one.
+        let hidden = order.hidden_events(&part.stream) as usize / part.events.len();
+        let times = repeats.min(order.removals(&part.stream)).min(hidden + known.saturating_sub(1));
         std::iter::repeat_n(part, times).map(|part| append(part, None, None))
     })
 }
