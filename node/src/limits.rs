@@ -345,6 +345,8 @@ pub const VOLUME_WAIT: Duration = Duration::from_secs(30);
 pub const RAFT_OBSERVATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often readiness is carried over to `grpc.health.v1`.
 pub const HEALTH_REPORT_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a node that stops waits for what it has in memory to be sealed.
+pub const LAST_SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may take to close once there is nothing more to say.
 pub const CONNECTIONS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Planted {
-    /// A vote overtakes the entries before it on their way to the disk.
-    VoteBeforeLog = 1,
+    /// A vote is answered at once, and is written behind the entries that follow it.
+    VoteBehindLog = 1,
     /// A purge leaves no mark in the log.
     PurgeMarkLost = 2,
     /// A leader reads without proof that it still leads.

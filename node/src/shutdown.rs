@@ -6,8 +6,9 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::limits;
 use crate::node::Node;
-use crate::raft::Member;
+use crate::raft::{Member, checkpointer};
 
 /// The signals that end a node. Made before anything else: the first process of a container has no default
 /// action, so a signal that comes during a long replay would otherwise be lost.
@@ -69,11 +70,14 @@ pub async fn raft_ended(node: &Node) -> anyhow::Error {
     }
 }
 
-/// Hands over the leadership, takes no new work, lets what is under way finish, and closes the files.
+/// Seals, hands over the leadership, takes no new work, lets what is under way finish, and closes the files.
 /// `clients` ends when the last request has been answered.
 pub async fn drain(node: &Node, until: Instant, clients: impl Future<Output = ()>) {
     tracing::info!("the node drains");
     if let Some(member) = node.member() {
+        if tokio::time::timeout(limits::LAST_SEAL_TIMEOUT, seal(&member)).await.is_err() {
+            tracing::warn!("the store was not sealed in time; more of the log is replayed");
+        }
         hand_over(&member).await;
     }
     node.drain();
@@ -89,6 +93,23 @@ pub async fn drain(node: &Node, until: Instant, clients: impl Future<Output = ()
 
 /// Closing is one last sync; a disk that takes longer than this is not waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Has the leader seal what it has in memory, on all members, so that the next start replays little.
+async fn seal(member: &Member) {
+    let sealed = member.store().checkpoint().map_or(0, |checkpoint| checkpoint.end_position);
+    if !member.leads() || member.reader().next_position() == sealed {
+        return;
+    }
+    let mut checkpoints = member.checkpoints();
+    match checkpointer::seal(member.proposer()).await {
+        Ok(seal) => {
+            if checkpoints.wait_for(|durable| *durable >= seal).await.is_ok() {
+                tracing::info!(seal, "sealed before the end");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the store was not sealed before the end"),
+    }
+}
 
 async fn hand_over(member: &Member) {
     if !member.leads() || member.metrics().membership_config.voter_ids().count() < 2 {

@@ -130,6 +130,19 @@ async fn a_restart_replays_only_what_is_not_sealed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_stopped_seals_first() {
+    let mut store = Store::prepare(1, 1, &["storage.checkpoint_interval_ms=86400000"]);
+    store.nodes[0].start();
+    store.ready().await;
+    let appended = append(&store.nodes[0], "alone").await.expect("the store takes appends");
+    assert!(store.nodes[0].terminate(), "it ends well");
+    store.nodes[0].start();
+    store.ready().await;
+    let status = store.nodes[0].status().await.expect("a status");
+    assert!(status.sealed_position > appended.last_position, "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_an_error_and_is_fetched_again_from_another_member() {
     // One seal at a time, by hand: so members stay alike while one of them is mended.
     let mut store = Store::prepare(3, 3, &["storage.checkpoint_interval_ms=86400000"]);

@@ -38,17 +38,30 @@ struct Waiting {
     ops: Vec<Op>,
     closed: bool,
     waker: Option<Waker>,
+    #[cfg(feature = "planted-bugs")]
+    held_back: Option<Vote>,
 }
 
+#[cfg(feature = "planted-bugs")]
 impl Waiting {
-    fn take(&mut self) -> Vec<Op> {
-        #[cfg(feature = "planted-bugs")]
-        if crate::planted::has(crate::planted::Planted::VoteBeforeLog)
-            && let Some(vote) = self.ops.iter().position(|op| matches!(op, Op::Vote { .. }))
-        {
-            return vec![self.ops.remove(vote)];
+    /// With the bug, a vote is done before it is written, which happens behind the next entries.
+    fn hold_back(&mut self, op: Op) -> Option<Op> {
+        use crate::planted::{Planted, has};
+        match op {
+            Op::Vote { vote, done } if has(Planted::VoteBehindLog) => {
+                self.held_back = Some(vote);
+                let _ = done.send(Ok(()));
+                None
+            }
+            Op::Append { .. } => {
+                if let Some(vote) = self.held_back.take() {
+                    self.ops.push(op);
+                    return Some(Op::Vote { vote, done: oneshot::channel().0 });
+                }
+                Some(op)
+            }
+            other => Some(other),
         }
-        std::mem::take(&mut self.ops)
     }
 }
 
@@ -59,6 +72,8 @@ impl Queue {
         if waiting.closed {
             return Err(closed());
         }
+        #[cfg(feature = "planted-bugs")]
+        let Some(op) = waiting.hold_back(op) else { return Ok(()) };
         waiting.ops.push(op);
         self.wake(waiting.waker.take());
         Ok(())
@@ -73,7 +88,7 @@ impl Queue {
 
     /// Everything that waits now.
     pub fn take(&self) -> Vec<Op> {
-        self.waiting.lock().take()
+        std::mem::take(&mut self.waiting.lock().ops)
     }
 
     /// Blocks until something waits, and takes all of it. `None` when closed and empty.
@@ -82,7 +97,7 @@ impl Queue {
         while waiting.ops.is_empty() && !waiting.closed {
             self.changed.wait(&mut waiting);
         }
-        Some(waiting.take()).filter(|ops| !ops.is_empty())
+        Some(std::mem::take(&mut waiting.ops)).filter(|ops| !ops.is_empty())
     }
 
     /// As [`Queue::wait`], for a task.
@@ -93,7 +108,7 @@ impl Queue {
                 waiting.waker = Some(context.waker().clone());
                 return Poll::Pending;
             }
-            Poll::Ready(Some(waiting.take()).filter(|ops| !ops.is_empty()))
+            Poll::Ready(Some(std::mem::take(&mut waiting.ops)).filter(|ops| !ops.is_empty()))
         })
         .await
     }

@@ -161,10 +161,12 @@ impl Writer {
         if crate::planted::has(crate::planted::Planted::PurgeMarkLost) {
             return Ok(());
         }
-        self.tail.purged = Some(upto);
         if self.tail.last.is_some_and(|last| last.index > upto.index) {
+            // Known only once it is written: a file that begins with this frame must not have it in its header.
             self.put(Kind::Purge, Some(upto), 0, |_| ())?;
+            self.tail.purged = Some(upto);
         } else {
+            self.tail.purged = Some(upto);
             self.tail.last = Some(upto);
             self.roll(0)?;
             // With a frame in it, a damaged header of this file can never pass for a file that was just being made.

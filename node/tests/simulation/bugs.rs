@@ -6,7 +6,7 @@
 //! | bug | what is wrong | caught by, in a debug build |
 //! |---|---|---|
 //! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `one-event-per-position`, `gapless-versions`, `linearizable`; openraft's own assertions (`no-panic`) |
-//! | `vote-before-log` | a vote overtakes the entries before it on their way to the disk | not within 40 seeds so far: it takes a chain of three failures |
+//! | `vote-behind-log` | a vote is answered at once, and written behind the entries that follow it | |
 //! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live`, `serves-again` |
 //! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order`, `linearizable` |
 //! | `node-id-reused` | an emptied volume comes back under its old node id | openraft's own assertions (`no-panic`, `nodes-live`) |
@@ -15,11 +15,13 @@ use std::str::FromStr;
 
 use anyhow::bail;
 
+use crate::faults::Fault;
+
 /// A bug that is put back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bug {
     AckBeforeFsync,
-    VoteBeforeLog,
+    VoteBehindLog,
     PurgeMarkLost,
     ReadWithoutReadIndex,
     NodeIdReused,
@@ -28,7 +30,7 @@ pub enum Bug {
 impl Bug {
     const ALL: [Self; 5] = [
         Self::AckBeforeFsync,
-        Self::VoteBeforeLog,
+        Self::VoteBehindLog,
         Self::PurgeMarkLost,
         Self::ReadWithoutReadIndex,
         Self::NodeIdReused,
@@ -38,10 +40,19 @@ impl Bug {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AckBeforeFsync => "ack-before-fsync",
-            Self::VoteBeforeLog => "vote-before-log",
+            Self::VoteBehindLog => "vote-behind-log",
             Self::PurgeMarkLost => "purge-mark-lost",
             Self::ReadWithoutReadIndex => "read-without-read-index",
             Self::NodeIdReused => "node-id-reused",
+        }
+    }
+
+    /// The fault that it takes, where no other would show it soon.
+    pub const fn brought_out_by(self) -> Option<Fault> {
+        match self {
+            Self::VoteBehindLog => Some(Fault::ForgottenVote),
+            Self::NodeIdReused => Some(Fault::VolumeLoss),
+            Self::AckBeforeFsync | Self::PurgeMarkLost | Self::ReadWithoutReadIndex => None,
         }
     }
 
@@ -52,7 +63,7 @@ impl Bug {
             use reckon_node::planted::{self, Planted};
             let planted = match self {
                 Self::AckBeforeFsync | Self::NodeIdReused => return true,
-                Self::VoteBeforeLog => Planted::VoteBeforeLog,
+                Self::VoteBehindLog => Planted::VoteBehindLog,
                 Self::PurgeMarkLost => Planted::PurgeMarkLost,
                 Self::ReadWithoutReadIndex => Planted::ReadWithoutReadIndex,
             };

@@ -3,6 +3,8 @@
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+use crate::bugs::Bug;
+
 /// One way to disturb a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
@@ -22,11 +24,12 @@ pub enum Fault {
     VolumeLoss,
     Damage,
     DiskError,
+    ForgottenVote,
 }
 
 impl Fault {
     /// Every fault and its weight.
-    const ALL: [(Self, u32); 16] = [
+    const ALL: [(Self, u32); 17] = [
         (Self::Crash, 18),
         (Self::PowerLoss, 6),
         (Self::Restart, 7),
@@ -43,10 +46,16 @@ impl Fault {
         (Self::VolumeLoss, 3),
         (Self::Damage, 5),
         (Self::DiskError, 4),
+        (Self::ForgottenVote, 4),
     ];
 
-    /// The next fault.
-    pub fn draw(chance: &mut StdRng) -> Self {
+    /// The next fault. When a bug is looked for, every other one is what brings it out.
+    pub fn draw(chance: &mut StdRng, bug: Option<Bug>) -> Self {
+        if let Some(fault) = bug.and_then(Bug::brought_out_by)
+            && chance.random()
+        {
+            return fault;
+        }
         let weights: u32 = Self::ALL.iter().map(|(_, weight)| weight).sum();
         let mut drawn = chance.random_range(0..weights);
         for (fault, weight) in Self::ALL {
@@ -77,6 +86,7 @@ impl Fault {
             Self::VolumeLoss => "loss of a volume",
             Self::Damage => "damage to a sealed file",
             Self::DiskError => "error of a disk",
+            Self::ForgottenVote => "voters that lose their power once they have voted",
         }
     }
 }

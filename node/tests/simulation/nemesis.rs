@@ -1,6 +1,7 @@
 //! The one that disturbs: draws faults from the seed, does them between two steps of the simulation, and undoes them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rand::RngExt as _;
@@ -16,9 +17,9 @@ use crate::scenario::Scenario;
 use crate::trace::{self, Kind};
 use crate::volume::{self, Calls, Survival};
 
-/// What is undone, and when.
+/// What is done later: mostly that something is undone.
 #[derive(Debug, Clone)]
-enum Undo {
+enum Later {
     Start(String),
     Repair(Vec<(String, String)>),
     Release(Vec<(String, String)>),
@@ -27,6 +28,8 @@ enum Undo {
     Pace(Vec<String>),
     Capacity(Vec<String>),
     DiskError(String),
+    /// The second half of [`Fault::ForgottenVote`], as soon as somebody leads; not after this time.
+    ForgetVotes(Duration),
 }
 
 /// Faults under way, and how many there were of each kind.
@@ -36,7 +39,7 @@ pub struct Nemesis {
     operator: Operator,
     scenario: Scenario,
     next: Duration,
-    undo: Vec<(Duration, Undo)>,
+    later: Vec<(Duration, Later)>,
     down: BTreeSet<String>,
     spares: Vec<String>,
     /// The one machine whose files are damaged in this run, and that alone loses its volume from then on: what is lost
@@ -60,7 +63,7 @@ impl Nemesis {
             operator,
             scenario: scenario.clone(),
             next: start,
-            undo: Vec::new(),
+            later: Vec::new(),
             down: BTreeSet::new(),
             spares,
             damaged: None,
@@ -82,6 +85,7 @@ impl Nemesis {
 
     /// Undoes everything.
     pub fn heal(&mut self, sim: &mut Sim<'_>) {
+        self.later.retain(|(_, later)| !matches!(later, Later::ForgetVotes(_)));
         self.undo_until(sim, Duration::MAX);
     }
 
@@ -90,22 +94,22 @@ impl Nemesis {
         for name in self.machines.names() {
             if !self.down.contains(&name) && !sim.is_host_running(name.as_str()) {
                 self.down.insert(name.clone());
-                self.later(now, 200..=1_000, Undo::Start(name));
+                self.later(now, 200..=1_000, Later::Start(name));
             }
         }
     }
 
     /// Undoes what is over by then.
     pub fn undo_until(&mut self, sim: &mut Sim<'_>, now: Duration) {
-        let over: Vec<_> = self.undo.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, undo) in over {
-            self.undo_one(sim, undo);
+        let over: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
+        for (at, later) in over {
+            self.do_later(sim, at, later);
         }
     }
 
-    fn undo_one(&mut self, sim: &mut Sim<'_>, undo: Undo) {
-        match undo {
-            Undo::Start(name) => {
+    fn do_later(&mut self, sim: &mut Sim<'_>, now: Duration, later: Later) {
+        match later {
+            Later::Start(name) => {
                 // What a process wrote before it ended is in the machine's memory still; after a crash the volume is
                 // the image already.
                 self.down.remove(&name);
@@ -119,32 +123,33 @@ impl Nemesis {
                 });
                 sim.bounce(name.as_str());
             }
-            Undo::Repair(pairs) => {
+            Later::Repair(pairs) => {
                 for (from, to) in pairs {
                     sim.repair_oneway(from.as_str(), to.as_str());
                 }
             }
-            Undo::Release(pairs) => {
+            Later::Release(pairs) => {
                 for (one, other) in pairs {
                     sim.release(one.as_str(), other.as_str());
                 }
             }
-            Undo::Loss(one, other) => {
+            Later::Loss(one, other) => {
                 sim.set_link_fail_rate(one.as_str(), other.as_str(), 0.0);
                 sim.repair(one.as_str(), other.as_str());
             }
-            Undo::Latency => sim.set_max_message_latency(self.scenario.latency_max),
-            Undo::Pace(names) => {
+            Later::Latency => sim.set_max_message_latency(self.scenario.latency_max),
+            Later::Pace(names) => {
                 for name in names {
                     self.pace(&name, self.scenario.disk_us);
                 }
             }
-            Undo::Capacity(names) => {
+            Later::Capacity(names) => {
                 for name in names {
                     self.machines.with(&name, |machine| machine.volume.set_capacity(None));
                 }
             }
-            Undo::DiskError(name) => {
+            Later::ForgetVotes(until) => self.forget_votes(sim, now, until),
+            Later::DiskError(name) => {
                 self.machines.with(&name, |machine| {
                     if !machine.volume.has_failed() {
                         machine.volume.heal();
@@ -156,7 +161,7 @@ impl Nemesis {
 
     fn disturb(&mut self, sim: &mut Sim<'_>, now: Duration) {
         let Some(victim) = self.victim() else { return };
-        let fault = Fault::draw(&mut self.chance);
+        let fault = Fault::draw(&mut self.chance, self.scenario.bug);
         if !self.begin(sim, now, fault, &victim) {
             return;
         }
@@ -169,28 +174,30 @@ impl Nemesis {
     fn begin(&mut self, sim: &mut Sim<'_>, now: Duration, fault: Fault, victim: &str) -> bool {
         match fault {
             Fault::Crash => {
-                self.crash(sim, victim);
-                self.later(now, 300..=4_000, Undo::Start(victim.to_owned()));
+                let survival = self.survival();
+                self.crash(sim, victim, survival);
+                self.later(now, 300..=4_000, Later::Start(victim.to_owned()));
             }
             Fault::PowerLoss => {
                 for name in self.running() {
-                    self.crash(sim, &name);
-                    self.later(now, 300..=2_000, Undo::Start(name));
+                    let survival = self.survival();
+                    self.crash(sim, &name, survival);
+                    self.later(now, 300..=2_000, Later::Start(name));
                 }
             }
             Fault::Restart => {
                 self.machines.with(victim, |machine| machine.stop.cancel());
                 self.down.insert(victim.to_owned());
-                self.later(now, 1_500..=4_000, Undo::Start(victim.to_owned()));
+                self.later(now, 1_500..=4_000, Later::Start(victim.to_owned()));
             }
-            Fault::Isolation => self.isolate(sim, now, victim),
+            Fault::Isolation => self.isolate(sim, now, PARTITION_MS, victim),
             Fault::OneWayPartition => self.cut_one_way(sim, now, victim),
             Fault::Pause => return self.hold(sim, now, victim),
             Fault::MessageLoss => self.lose_messages(sim, now, victim),
             Fault::MessageDelay => {
                 let most = Duration::from_millis(self.chance.random_range(100..=600));
                 sim.set_max_message_latency(most);
-                self.later(now, 500..=4_000, Undo::Latency);
+                self.later(now, 500..=4_000, Later::Latency);
             }
             Fault::SlowDisk => {
                 let most_us = self.chance.random_range(50_000..=800_000);
@@ -198,7 +205,7 @@ impl Nemesis {
                 for name in &victims {
                     self.pace(name, (most_us / 10, most_us));
                 }
-                self.later(now, 500..=4_000, Undo::Pace(victims));
+                self.later(now, 500..=4_000, Later::Pace(victims));
             }
             Fault::FullDisk => self.fill_disks(now, victim),
             Fault::Transfer => self.operator.ask(Task::Transfer),
@@ -211,19 +218,32 @@ impl Nemesis {
             Fault::VolumeLoss => return self.lose_volume(sim, now, victim),
             Fault::Damage => return self.damage(),
             Fault::DiskError => self.break_disk(now, victim),
+            Fault::ForgottenVote => {
+                if !self.machines.with(victim, |machine| machine.leads()) {
+                    return false;
+                }
+                let survival = self.survival();
+                self.crash(sim, victim, survival);
+                self.later(now, 1_000..=2_500, Later::Start(victim.to_owned()));
+                let until = now + FORGOTTEN_VOTE_MAX;
+                self.later.push((now + LOOK_AGAIN, Later::ForgetVotes(until)));
+            }
         }
         true
     }
 
-    /// The disk stands still before the process dies: what is dropped must not tidy up.
-    fn crash(&mut self, sim: &mut Sim<'_>, name: &str) {
+    fn survival(&mut self) -> Survival {
         let drawn = self.chance.random();
-        let survival = match self.chance.random_range(0..4) {
+        match self.chance.random_range(0..4) {
             0 => Survival::Everything,
             1 => Survival::Some(drawn),
             2 => Survival::Torn(drawn),
             _ => Survival::Nothing,
-        };
+        }
+    }
+
+    /// The disk stands still before the process dies: what is dropped must not tidy up.
+    fn crash(&mut self, sim: &mut Sim<'_>, name: &str, survival: Survival) {
         self.machines.with(name, |machine| {
             machine.volume.freeze();
             machine.node = None;
@@ -233,10 +253,16 @@ impl Nemesis {
         self.down.insert(name.to_owned());
     }
 
-    fn isolate(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
+    fn isolate(
+        &mut self,
+        sim: &mut Sim<'_>,
+        now: Duration,
+        for_ms: RangeInclusive<u64>,
+        victim: &str,
+    ) {
         let both = |other: String| [(victim.to_owned(), other.clone()), (other, victim.to_owned())];
         let pairs: Vec<_> = self.others(victim).into_iter().flat_map(both).collect();
-        self.cut(sim, now, pairs);
+        self.cut(sim, now, for_ms, pairs);
     }
 
     fn cut_one_way(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) {
@@ -248,20 +274,26 @@ impl Nemesis {
                 pairs.push(if outgoing { pair } else { (pair.1, pair.0) });
             }
         }
-        self.cut(sim, now, pairs);
+        self.cut(sim, now, PARTITION_MS, pairs);
     }
 
-    fn cut(&mut self, sim: &mut Sim<'_>, now: Duration, pairs: Vec<(String, String)>) {
+    fn cut(
+        &mut self,
+        sim: &mut Sim<'_>,
+        now: Duration,
+        for_ms: RangeInclusive<u64>,
+        pairs: Vec<(String, String)>,
+    ) {
         for (from, to) in &pairs {
             sim.partition_oneway(from.as_str(), to.as_str());
         }
-        self.later(now, 500..=5_000, Undo::Repair(pairs));
+        self.later(now, for_ms, Later::Repair(pairs));
     }
 
     /// As a process that is stopped and goes on: nothing comes out, nothing goes in, and then all at once. turmoil cannot
     /// hold what is also cut.
     fn hold(&mut self, sim: &mut Sim<'_>, now: Duration, victim: &str) -> bool {
-        if self.undo.iter().any(|(_, undo)| matches!(undo, Undo::Repair(_) | Undo::Loss(..))) {
+        if self.later.iter().any(|(_, later)| matches!(later, Later::Repair(_) | Later::Loss(..))) {
             return false;
         }
         let pairs: Vec<_> =
@@ -269,7 +301,7 @@ impl Nemesis {
         for (one, other) in &pairs {
             sim.hold(one.as_str(), other.as_str());
         }
-        self.later(now, 200..=2_500, Undo::Release(pairs));
+        self.later(now, 200..=2_500, Later::Release(pairs));
         true
     }
 
@@ -277,7 +309,7 @@ impl Nemesis {
         let others = self.others(victim);
         let other = others[self.chance.random_range(0..others.len())].clone();
         sim.set_link_fail_rate(victim, other.as_str(), 0.05);
-        self.later(now, 500..=4_000, Undo::Loss(victim.to_owned(), other));
+        self.later(now, 500..=4_000, Later::Loss(victim.to_owned(), other));
     }
 
     fn fill_disks(&mut self, now: Duration, victim: &str) {
@@ -288,7 +320,7 @@ impl Nemesis {
                 machine.volume.set_capacity(Some(used + DISK_LEFT_BYTES));
             });
         }
-        self.later(now, 1_000..=4_000, Undo::Capacity(victims));
+        self.later(now, 1_000..=4_000, Later::Capacity(victims));
     }
 
     /// A volume is lost for good; the machine comes back empty, as somebody else. One at a time.
@@ -303,9 +335,9 @@ impl Nemesis {
         });
         let reused = identity.filter(|_| self.scenario.bug == Some(Bug::NodeIdReused));
         let replaced = reused.is_none();
-        self.crash(sim, victim);
+        self.crash(sim, victim, Survival::Nothing);
         self.machines.wipe(victim, reused);
-        self.later(now, 300..=1_500, Undo::Start(victim.to_owned()));
+        self.later(now, 300..=1_500, Later::Start(victim.to_owned()));
         if replaced {
             self.operator.ask(Task::Remove(victim.to_owned()));
             self.operator.ask(Task::TakeIn(victim.to_owned()));
@@ -348,7 +380,25 @@ impl Nemesis {
             machine.volume.fail(calls, after, times, volume::Fault::Eio);
             machine.harmed = true;
         });
-        self.later(now, 1_000..=4_000, Undo::DiskError(victim.to_owned()));
+        self.later(now, 1_000..=4_000, Later::DiskError(victim.to_owned()));
+    }
+
+    /// Once somebody else leads, those who voted for it lose their power, and the new leader its connections: whom they
+    /// have voted for they must still know.
+    fn forget_votes(&mut self, sim: &mut Sim<'_>, now: Duration, until: Duration) {
+        let running = self.running();
+        let leads = |name: &String| self.machines.with(name, |machine| machine.leads());
+        let Some(leader) = running.iter().find(|name| leads(name)).cloned() else {
+            if now < until {
+                self.later.push((now + LOOK_AGAIN, Later::ForgetVotes(until)));
+            }
+            return;
+        };
+        self.isolate(sim, now, 2_500..=4_000, &leader);
+        for name in running.into_iter().filter(|name| *name != leader) {
+            self.crash(sim, &name, Survival::Nothing);
+            self.later(now, 100..=300, Later::Start(name));
+        }
     }
 
     fn pace(&self, name: &str, (least_us, most_us): (u64, u64)) {
@@ -359,9 +409,9 @@ impl Nemesis {
         });
     }
 
-    fn later(&mut self, now: Duration, after_ms: std::ops::RangeInclusive<u64>, undo: Undo) {
+    fn later(&mut self, now: Duration, after_ms: RangeInclusive<u64>, what: Later) {
         let after = Duration::from_millis(self.chance.random_range(after_ms));
-        self.undo.push((now + after, undo));
+        self.later.push((now + after, what));
     }
 
     fn others(&self, victim: &str) -> Vec<String> {
@@ -391,5 +441,11 @@ impl Nemesis {
     }
 }
 
+/// How long an election is waited for that is to be forgotten.
+const FORGOTTEN_VOTE_MAX: Duration = Duration::from_secs(3);
+/// When it is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// How long a partition lasts, milliseconds.
+const PARTITION_MS: RangeInclusive<u64> = 500..=5_000;
 /// Room that a filled disk has left: below what the node keeps back, and enough for what is under way.
 const DISK_LEFT_BYTES: u64 = 1 << 20;

@@ -10,6 +10,7 @@ use super::disk::Survival;
 use super::*;
 use crate::log::READ_BYTES_MAX;
 use crate::log::files::Directory;
+use crate::log::frame::ALIGNMENT;
 use crate::offload::Offload;
 
 async fn read_all(store: &LogStore) -> Vec<Entry> {
@@ -133,6 +134,27 @@ fn purging_beyond_the_end_leaves_one_file_that_goes_on_there() {
     let (store, _driver) = open(&disk.crash(Survival::Nothing)).unwrap();
     assert_eq!(log_ids(&store), [log_id(4, 501)]);
     assert_eq!(vote(&store), Some(Vote::new(4, 2)));
+}
+
+/// Whichever frame a file begins with: one for each way in which the last file can be filled.
+#[test]
+fn whatever_is_written_first_into_a_new_file_the_log_can_be_opened_again() {
+    for fill in (0..FILE_BYTES_MIN as usize).step_by(ALIGNMENT) {
+        let disk = ForgetfulDisk::default();
+        let (mut store, mut driver) = open(&disk).unwrap();
+        append_durably(&store, &mut driver, vec![group(1, 1, 10), group(1, 2, fill)]);
+        drive(&mut driver, store.purge(log_id(1, 1))).unwrap();
+        save_vote(&store, &mut driver, Vote::new(2, 1)).unwrap();
+        append_durably(&store, &mut driver, vec![group(1, 3, 10)]);
+        drive(&mut driver, store.truncate_after(Some(log_id(1, 2)))).unwrap();
+        append_durably(&store, &mut driver, vec![group(2, 3, 10)]);
+
+        let (mut store, _driver) = open(&disk.crash(Survival::Nothing)).unwrap();
+        let state = now(store.get_log_state()).unwrap();
+        assert_eq!(state.last_purged_log_id, Some(log_id(1, 1)), "{fill} bytes");
+        assert_eq!(log_ids(&store), [log_id(1, 2), log_id(2, 3)], "{fill} bytes");
+        assert_eq!(vote(&store), Some(Vote::new(2, 1)), "{fill} bytes");
+    }
 }
 
 #[test]
