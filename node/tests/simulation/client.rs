@@ -284,8 +284,10 @@ fn notice(event: &v1::Event) -> Option<Notice> {
     let data: serde_json::Value = serde_json::from_slice(&event.data).ok()?;
     let stream = data.get("stream_id")?.as_str()?.to_owned();
     let first_version = match removed {
-        // Everything up to the last version is gone.
-        Removal::Deleted | Removal::Tombstoned => data.get("last_version")?.as_i64()? + 1,
+        // Everything up to the last version is gone; null when there never was one.
+        Removal::Deleted | Removal::Tombstoned => {
+            data.get("last_version")?.as_i64().map_or(0, |last| last + 1)
+        }
         Removal::Truncated => data.get("first_version")?.as_i64()?,
     };
     Some(Notice { stream, first_version: u64::try_from(first_version).ok()?, removal: removed })

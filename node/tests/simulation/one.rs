@@ -16,15 +16,19 @@ pub const REPORT: &str = "report: ";
 /// Runs the seed and writes its report.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let seed = arguments.seed.unwrap_or_default();
+    // Elsewhere, and before: what this thread draws must not depend on whether anybody reads the log.
+    let listening = std::thread::spawn(|| {
+        if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+        }
+    });
+    listening.join().expect("the log can be listened to");
     world::enter(seed);
     if arguments.trace {
         trace::print_to(|line| {
             // Nobody is left to be told that nobody listens.
             let _ = writeln!(io::stderr(), "{line}");
         });
-    }
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_default_env() {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     }
     let panics = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&panics);
