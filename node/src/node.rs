@@ -131,6 +131,11 @@ impl Node {
         let _ = draining.wait_for(|draining| *draining).await;
     }
 
+    /// Where the state of this node is kept.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
     /// Which peers this node expects while a store forms without an operator.
     pub fn set_expects(&self, peers: Vec<String>) {
         *self.shared.expects.lock() = peers;

@@ -40,12 +40,30 @@ impl Signals {
 pub async fn wait(node: &Node, signals: &mut Signals) -> anyhow::Result<()> {
     tokio::select! {
         () = signals.come() => Ok(()),
-        fatal = raft_ended(node) => Err(fatal),
+        fatal = must_stop(node) => Err(fatal),
+    }
+}
+
+/// Returns when the node cannot go on, and says why.
+pub async fn must_stop(node: &Node) -> anyhow::Error {
+    tokio::select! {
+        why = member_ended(node) => why,
+        why = store_failed(node) => why,
+    }
+}
+
+/// Returns once the store writes nothing any more, whoever met the error: nobody else may write soon.
+async fn store_failed(node: &Node) -> anyhow::Error {
+    loop {
+        if let Some(poison) = node.store().poison() {
+            return poison.into();
+        }
+        tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }
 }
 
 /// Returns when the member has failed or ended, and says why.
-pub async fn raft_ended(node: &Node) -> anyhow::Error {
+async fn member_ended(node: &Node) -> anyhow::Error {
     let mut member = node.watch_member();
     let running = match member.wait_for(Option::is_some).await {
         Ok(running) => running.clone(),

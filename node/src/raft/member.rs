@@ -211,7 +211,6 @@ impl Member {
     ) {
         let disk = Arc::clone(&options.disk);
         tokio::spawn(watch_disk(disk, self.offload.clone(), Arc::clone(&self.intake)));
-        tokio::spawn(watch_poison(self.store.clone(), failed.clone()));
         tokio::spawn(release_applied(self.log.clone(), self.applied.clone()));
         tokio::spawn(checkpointer::run(
             self.raft.clone(),
@@ -386,18 +385,6 @@ async fn watch_disk(disk: Arc<dyn Disk>, offload: Offload, intake: Arc<Intake>) 
         let disk = Arc::clone(&disk);
         if let Ok(bytes) = offload.run(move || disk.available_bytes()).await {
             intake.set_disk_available(bytes);
-        }
-        tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
-    }
-}
-
-/// Has the node stop once the store writes nothing any more, whoever met the error: nobody else may write soon.
-async fn watch_poison(store: Store, failed: watch::Sender<Option<String>>) {
-    while !failed.is_closed() {
-        if let Some(poison) = store.poison() {
-            tracing::error!(%poison, "the node must stop");
-            failed.send_replace(Some(poison.to_string()));
-            return;
         }
         tokio::time::sleep(limits::DISK_SAMPLE_INTERVAL).await;
     }

@@ -3,13 +3,13 @@
 //! Two of them the harness can play by itself, with a disk and a volume that do not keep what they promise. The others are
 //! in the node's code behind the feature `planted-bugs`, which nothing but this test is ever built with.
 //!
-//! | bug | what is wrong | caught by, in a debug build |
+//! | bug | what is wrong | caught by |
 //! |---|---|---|
-//! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `one-event-per-position`, `gapless-versions`, `linearizable`; openraft's own assertions (`no-panic`) |
-//! | `vote-behind-log` | a vote is answered at once, and written behind the entries that follow it | |
+//! | `ack-before-fsync` | the log's disk says that a sync is done, and does it later | `one-event-per-position`, `gapless-versions`, `appends-are-atomic`, `linearizable`; in a debug build also openraft's assertions (`no-panic`) |
+//! | `vote-behind-log` | a vote is answered at once, and written behind the entries that follow it | `serves-again`, `nodes-live`; in a debug build also `no-panic` |
 //! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live`, `serves-again` |
 //! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order`, `linearizable` |
-//! | `node-id-reused` | an emptied volume comes back under its old node id | openraft's own assertions (`no-panic`, `nodes-live`) |
+//! | `node-id-reused` | an emptied volume comes back under its old node id | `serves-again`, `linearizable`, `real-time-order`; in a debug build also `no-panic`, `nodes-live` |
 
 use std::str::FromStr;
 

@@ -193,7 +193,7 @@ impl Machines {
         tokio::select! {
             biased;
             served = serving => served,
-            fatal = shutdown::raft_ended(&node) => Err(fatal),
+            fatal = shutdown::must_stop(&node) => Err(fatal),
             () = stop.cancelled() => {
                 shutdown::drain(&node, Instant::now() + DRAIN, std::future::ready(())).await;
                 Ok(())

@@ -1,7 +1,7 @@
 //! The simulation: real nodes on a simulated network, disk and clock, disturbed by faults that follow from a seed, and
 //! checked against what their clients were told.
 //!
-//! `cargo test -p reckon-node --test simulation` runs ten seeds that are always the same; `-- --seeds N` runs N fresh ones, `-- --seed S` replays
+//! `cargo test -p reckon-node --test simulation` runs a hundred fresh seeds; `-- --seeds N` runs N, `-- --seed S` replays
 //! one, `-- --bug NAME` puts a known bug back that must be caught (`bugs.rs` names them). Each seed runs in a process of
 //! its own: what libraries keep per process would otherwise differ from run to run.
 //!
