@@ -356,8 +356,9 @@ impl Nemesis {
         let chance = &mut self.chance;
         self.machines.with(&name, |machine| {
             let sealed = |path: &str| {
-                (path.starts_with("records/") || path.starts_with("runs/"))
-                    && !path.ends_with(".new")
+                let in_place = path.starts_with("records/") || path.starts_with("runs/");
+                // What is being written has another ending.
+                in_place && !path.contains('.')
             };
             let mut files = machine.volume.files();
             files.retain(|(path, bytes)| sealed(path) && *bytes > 0);

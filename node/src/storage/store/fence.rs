@@ -56,12 +56,12 @@ impl Store {
     }
 
     /// Takes over the list of files of a peer whose checkpoint has the same contents: it may have merged what is damaged
-    /// here into another file. All its files are part of the state and whole, or received. What `hold` returns is held
+    /// here into another file. All its files are part of the state and whole, or received. What `lock` returns is held
     /// while the state changes, and given back.
     pub fn replace_files<G>(
         &self,
         offered: &Checkpoint,
-        hold: impl FnOnce() -> G,
+        lock: impl FnOnce() -> G,
     ) -> Result<G, StoreError> {
         let shared = &*self.shared;
         let _no_seal = shared.sealing.lock();
@@ -86,7 +86,7 @@ impl Store {
         for folder in [RECORDS_FOLDER, RUNS_FOLDER] {
             shared.volume.sync_folder(folder).map_err(StoreError::io(folder))?;
         }
-        let held = hold();
+        let held = lock();
         shared.commit(Output::new(shared), |now| {
             let now = now.filter(|now| same(Some(now))).ok_or(StoreError::Superseded)?;
             let (records, runs) = (offered.records.clone(), offered.runs.clone());

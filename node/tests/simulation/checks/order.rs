@@ -222,7 +222,7 @@ fn linearizable_streams(
             Verdict::Linearizable => {}
             Verdict::Undecided => undecided += 1,
             Verdict::NotLinearizable => {
-                violations.push(Violation::new("linearizable", unexplained(stream, steps)))
+                violations.push(Violation::new("linearizable", unexplained(stream, steps)));
             }
         }
     }
