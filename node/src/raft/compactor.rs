@@ -67,6 +67,9 @@ impl Compactor {
             self.store.fence(file);
             return true;
         }
+        if matches!(error, StoreError::Stopped) {
+            return false;
+        }
         if error.retryable() {
             tracing::warn!(%error, "work on sealed files is put off");
             return true;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::RaftCore;
 use super::fetcher::{FetchError, Fetcher, Giver};
@@ -80,13 +81,14 @@ impl Installer {
         self.fetcher.fetch(&checkpoint, &giver, progress).await?;
         let snapshot = snapshot::snapshot(checkpoint).map_err(InstallError::Membership)?;
         let raft = self.raft.clone();
+        let begun = Instant::now();
         // Raft installs it whether or not the leader still listens.
         let installing = tokio::spawn(async move {
             let _alone = alone;
             raft.install_full_snapshot(vote, snapshot).await
         });
         let answer = installing.await.map_err(InstallError::Panicked)??;
-        tracing::info!("the checkpoint is installed");
+        tracing::info!(took = ?begun.elapsed(), "the checkpoint is installed");
         Ok(answer.vote)
     }
 }

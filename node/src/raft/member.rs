@@ -372,6 +372,8 @@ impl Member {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
+        // A merge under way would keep the process for minutes; it begins anew after the next start.
+        self.store.stop();
         let log = self.log.clone();
         // Joining the writer's thread blocks until its last sync is done.
         self.offload.run(move || log.shutdown()).await;

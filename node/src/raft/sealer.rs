@@ -52,6 +52,7 @@ impl Sealer {
                 Ok(true) => self.purge(&raft).await,
                 // A snapshot was installed meanwhile that has all of it.
                 Ok(false) => {}
+                Err(StoreError::Stopped) => return,
                 Err(error) => {
                     tracing::error!(%error, "sealing has failed; the node must stop");
                     self.failed.send_replace(Some(format!("sealing has failed: {error}")));
