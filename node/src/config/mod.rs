@@ -266,7 +266,7 @@ impl Default for StorageConfig {
             seal_bytes: 64 * MIB,
             checkpoint_interval_ms: 60_000,
             cache_bytes: 64 * MIB,
-            fetch_bytes_per_second_max: 64 * MIB,
+            fetch_bytes_per_second_max: 32 * MIB,
             reclaim_after_ms: 3_600_000,
         }
     }
