@@ -114,8 +114,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Has the leader seal what it has in memory, on all members, so that the next start replays little.
 async fn seal(member: &Member) {
-    let sealed = member.store().checkpoint().map_or(0, |checkpoint| checkpoint.end_position);
-    if !member.leads() || member.reader().next_position() == sealed {
+    let store = member.store();
+    let sealed = store.checkpoint().map_or(0, |checkpoint| checkpoint.end_position);
+    let nothing_new = member.reader().next_position() == sealed;
+    if !member.leads() || nothing_new || store.poison().is_some() {
         return;
     }
     let mut checkpoints = member.checkpoints();

@@ -56,9 +56,7 @@ impl StreamState {
             }
         }
     }
-}
 
-impl StreamState {
     /// Whether the stream was deleted, tombstoned, truncated or opened again since it was as `before`.
     pub fn is_cut_since(&self, before: &Self) -> bool {
         let beginning = |state: &Self| state.summary().map(|it| (it.status, it.first_version));

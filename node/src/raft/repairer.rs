@@ -56,7 +56,7 @@ impl Repairer {
             while self.damaged() && !closed.is_closed() {
                 let givers = self.givers(&raft.metrics().borrow_watched().membership_config);
                 for giver in givers {
-                    match self.replace_files(&giver, Some(&engine)).await {
+                    match self.take_over(&giver, Some(&engine)).await {
                         Ok(true) => break,
                         Ok(false) => {}
                         Err(error) => self.not_yet(&giver, &error),
@@ -90,7 +90,7 @@ impl Repairer {
                 break;
             }
             for giver in &givers {
-                match self.take_over(giver).await {
+                match self.take_over(giver, None).await {
                     Ok(true) => return self.align(log).await.map_err(RepairError::Log),
                     Ok(false) => {}
                     Err(error) => self.not_yet(giver, &error),
@@ -115,9 +115,10 @@ impl Repairer {
         tracing::warn!(%error, from = giver.address, ?files, "damaged files are not mended yet");
     }
 
-    /// Takes over the files of a member that has sealed exactly as often. False: it has sealed less or more often, so
-    /// its files may hold something else.
-    async fn replace_files(
+    /// Takes over the files of a member that has sealed exactly as often. Before the start, while there is no engine
+    /// that would have to agree, a newer checkpoint is as good: it is of committed entries. False: what the member has
+    /// is neither.
+    async fn take_over(
         &self,
         giver: &Giver,
         engine: Option<&SharedEngine>,
@@ -126,12 +127,17 @@ impl Repairer {
         let _alone = self.fetcher.rewriting.lock().await;
         let store = self.fetcher.store.clone();
         let Some(own) = store.checkpoint() else { return Ok(false) };
-        if (offered.seal, offered.digest) != (own.seal, own.digest) {
+        let same = (offered.seal, offered.digest) == (own.seal, own.digest);
+        let newer = engine.is_none() && offered.seal > own.seal;
+        if !same && !newer {
             return Ok(false);
         }
         self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
         let engine = engine.cloned();
-        let replacing = move || {
+        let taking = move || {
+            if newer {
+                return store.install(&offered).map(drop);
+            }
             let Some(engine) = engine else { return store.replace_files(&offered, || ()) };
             // Nobody reads between the change of files and that of what is known to be removed from them.
             let mut engine = store.replace_files(&offered, || engine.write())?;
@@ -140,23 +146,7 @@ impl Repairer {
             }
             Ok(())
         };
-        self.fetcher.offload.run(replacing).await?;
-        Ok(true)
-    }
-
-    /// As [`Self::replace_files`], but a newer checkpoint is as good: it is of committed entries, and nothing runs
-    /// here yet that would have to agree with it.
-    async fn take_over(&self, giver: &Giver) -> Result<bool, FetchError> {
-        if self.replace_files(giver, None).await? {
-            return Ok(true);
-        }
-        let Some(offered) = self.offered(giver).await? else { return Ok(false) };
-        let store = self.fetcher.store.clone();
-        if store.checkpoint().is_some_and(|own| own.seal >= offered.seal) {
-            return Ok(false);
-        }
-        self.fetcher.fetch(&offered, giver, |_bytes| ()).await?;
-        self.fetcher.offload.run(move || store.install(&offered)).await?;
+        self.fetcher.offload.run(taking).await?;
         Ok(true)
     }
 

@@ -94,9 +94,7 @@ impl StateMachine {
         }
         Ok((GroupOutcome(outcomes), engine.next_position()))
     }
-}
 
-impl StateMachine {
     /// Without a damaged file that it needs this member cannot go on. It ends, and fetches it before it starts again; in
     /// a store of one nobody could give it.
     fn set_aside(&self, error: &ApplyError) {

@@ -117,8 +117,8 @@ pub async fn fetch(member: &Member, request: v1::FetchFileRequest) -> Result<Chu
             });
             let (chunk, digest) = read.await.map_err(internal)?;
             // The receiver waits for nothing behind the last chunk.
-            let whole = digest.clone().filter(|_| length == left).map(digest::Context::finish);
-            if whole.is_some_and(|whole| whole.as_ref() != sent.meta().digest) {
+            let differs = |whole: digest::Context| whole.finish().as_ref() != sent.meta().digest;
+            if length == left && digest.clone().is_some_and(differs) {
                 return Err(damaged(&store, sent.meta()));
             }
             Ok(Some((v1::FetchFileResponse { chunk }, (offset + length, digest))))

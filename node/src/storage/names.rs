@@ -45,12 +45,16 @@ pub(super) fn finished(beginning: &str, digest: &[u8; 32]) -> String {
 
 /// Where a file of another place waits in the staging folder.
 pub(super) fn staged(name: &str) -> String {
-    format!("{STAGING_FOLDER}/{}", name.replace('/', "."))
+    kept_in(STAGING_FOLDER, name)
 }
 
 /// Where a damaged file of another place is kept.
 pub(super) fn set_aside(name: &str) -> String {
-    format!("{DAMAGED_FOLDER}/{}", name.replace('/', "."))
+    kept_in(DAMAGED_FOLDER, name)
+}
+
+fn kept_in(folder: &str, name: &str) -> String {
+    format!("{folder}/{}", name.replace('/', "."))
 }
 
 /// Whether this is the path of a file directly in a folder, in the letters that names here are made of.
