@@ -464,3 +464,6 @@ fn rpc_error(status: Status) -> RPCError<TypeConfig> {
 fn unreachable(status: Status) -> RPCError<TypeConfig> {
     RPCError::Unreachable(Unreachable::from_string(status.message()))
 }
+
+#[cfg(test)]
+mod tests;
