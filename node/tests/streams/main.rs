@@ -182,6 +182,7 @@ fn trials(shared: &Shared) -> Vec<Trial> {
         a_request_that_was_forwarded_is_not_forwarded_again,
         an_answer_that_is_lost_with_the_leader_leaves_the_outcome_unknown,
         what_cannot_be_committed_in_time_is_told_so,
+        a_request_that_names_no_time_gets_that_of_the_store,
         too_many_appends_at_once_are_refused,
         too_many_reads_at_once_are_refused,
         too_many_watches_at_once_are_refused,

@@ -257,6 +257,17 @@ pub async fn too_many_appends_at_once_are_refused() {
     held.abort();
 }
 
+pub async fn a_request_that_names_no_time_gets_that_of_the_store() {
+    let mut store = Store::prepare(1, 1, &["limits.request_timeout_ms=300"]);
+    store.nodes[0].start();
+    store.ready().await;
+    let consistency = at_least(u64::MAX - 1);
+    let request = v1::GetStreamRequest { stream_id: "s".to_owned(), consistency };
+    let calls = Calls::of(&store.nodes[0]);
+    let answer = tokio::time::timeout(PATIENT, calls.get_stream(request)).await;
+    refused(answer.expect("the store gives it up by itself"), Reason::DeadlineExceeded);
+}
+
 pub async fn too_many_reads_at_once_are_refused() {
     let mut store = Store::prepare(1, 1, &["limits.reads_in_flight_max=1"]);
     store.nodes[0].start();
@@ -266,7 +277,12 @@ pub async fn too_many_reads_at_once_are_refused() {
         let calls = calls.clone();
         let consistency = at_least(u64::MAX - 1);
         let request = v1::GetStreamRequest { stream_id: "held".to_owned(), consistency };
-        tokio::spawn(async move { calls.get_stream(request).await })
+        // One of the reads below may have the slot when this one asks for it first.
+        tokio::spawn(async move {
+            while let Err(status) = calls.get_stream(request.clone()).await {
+                assert_eq!(Reason::of(&status), Some(Reason::TooManyRequests), "{status}");
+            }
+        })
     };
     eventually("the slot is taken", || async {
         let answer = has_events(&calls, stale()).await;
