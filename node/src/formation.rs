@@ -25,7 +25,7 @@ pub async fn activate(member: &Member) -> Result<(), Status> {
     if !member.wait_for_leader(limits::LEADER_WAIT).await {
         return Err(no_leader());
     }
-    if member.engine().read().activated() {
+    if member.activated() {
         return Ok(());
     }
     match proposed(member.proposer().propose_regardless(Command::Activate.encode()).await)? {
@@ -190,7 +190,7 @@ async fn settle(
             }
             if !member.leads() {
                 // The leader opens the store; this node waits to see it open.
-                let open = member.engine().read().activated();
+                let open = member.activated();
                 return if open { Ok(Progress::Formed) } else { Ok(Progress::Again) };
             }
             activate(member).await.map_err(|status| status.message().to_owned())?;

@@ -308,6 +308,11 @@ pub const DISK_SAMPLE_INTERVAL: Duration = Duration::from_millis(500);
 /// Appends of one `AppendBatch` stream that may be under way at once: enough to fill a group many times over while
 /// the last ones are synced.
 pub const APPEND_BATCH_IN_FLIGHT_MAX: usize = 1024;
+/// Appends of one `AppendBatch` stream that are looked at, proposed and answered together when they came together. A
+/// few such chunks make a group, so that one chunk is synced while the next one is read.
+pub const APPEND_CHUNK_MAX: usize = 256;
+/// Bytes of them as commands; a larger append is a chunk of its own.
+pub const APPEND_CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of them, above which no further append is read: two of the largest.
 pub const APPEND_BATCH_IN_FLIGHT_BYTES_MAX: usize = 2 * APPEND_BYTES_MAX;
 /// Requests that one client connection may have open at once.
@@ -350,6 +355,8 @@ pub const LAST_SEAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may take to close once there is nothing more to say.
 pub const CONNECTIONS_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+const _: () = assert!(APPEND_CHUNK_MAX <= APPEND_BATCH_IN_FLIGHT_MAX);
+const _: () = assert!(APPEND_CHUNK_BYTES_MAX <= COMMAND_BYTES_MAX);
 const _: () = assert!(REPLICATION_IN_FLIGHT_BYTES_MAX >= PEER_MESSAGE_BYTES_MAX);
 const _: () = assert!(PROMOTION_LAG_BYTES_MAX >= TRANSFER_LAG_BYTES_MAX);
 const _: () =

@@ -110,7 +110,7 @@ pub enum Command {
     Members,
     /// Seal now what is in memory only, on every member.
     Checkpoint(Checkpoint),
-    /// Measure how fast the store takes appends.
+    /// Measure how fast the store takes appends and answers reads.
     Bench(Bench),
     /// Print completions for a shell, to be sourced by it.
     #[command(after_help = COMPLETIONS_EXAMPLES)]

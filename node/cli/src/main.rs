@@ -25,7 +25,13 @@ use std::process::ExitCode;
 
 use args::{Args, Command};
 use failure::Failure;
+use mimalloc::MiMalloc;
 use output::Output;
+use tokio::runtime::Builder;
+
+/// As the node's: `reckon bench` measures the store, not the system's allocator.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let args = Args::from_invocation();
@@ -41,11 +47,12 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
     if let Command::Completions { shell } = args.command {
         return args::completions(shell, output);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)?;
-    runtime.block_on(async {
+    let runtime = match args.command {
+        // Many clients in one process: one thread for all would be measured instead of the store.
+        Command::Bench(_) => Builder::new_multi_thread().enable_all().build(),
+        _ => Builder::new_current_thread().enable_all().build(),
+    };
+    runtime.map_err(Failure::Runtime)?.block_on(async {
         let client = args.connection.client()?;
         match args.command {
             Command::Append(append) => append.run(&client, output).await,
@@ -63,7 +70,7 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,
             Command::Status => cluster::status(&client, output).await,
             Command::Members => cluster::members(&client, output).await,
-            Command::Bench(bench) => bench.run(&client, output).await,
+            Command::Bench(bench) => bench.run(|| args.connection.client(), output).await,
             Command::Completions { .. } => unreachable!("answered above, without a client"),
         }
     })

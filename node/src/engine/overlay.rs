@@ -7,9 +7,11 @@
 mod index;
 mod layer;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
+
+use foldhash::quality::RandomState;
 
 pub use self::index::IndexEntry;
 use super::head::Head;
@@ -23,6 +25,9 @@ const RECORD_INDEX_BYTES: u64 = 168;
 const STREAM_INDEX_BYTES: u64 = 352;
 const KEY_INDEX_BYTES: u64 = 104;
 const ENTRY_INDEX_BYTES: u64 = 8;
+
+/// Hashes with a random seed, so that nobody can choose names that collide, and faster than the standard library does.
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
 /// Records of a range of positions, without holes, and the indexes over them.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use super::{
     READS_IN_FLIGHT, reason,
 };
 
-const OK: &str = "ok";
+pub(super) const OK: &str = "ok";
 const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
 const CANCELLED: &str = "cancelled";
@@ -76,8 +76,13 @@ impl Drop for AppendObserved {
     fn drop(&mut self) {
         let inner = &self.metrics.0;
         inner.appends_in_flight.dec();
-        let labels = APPEND_DURATION.labels([self.outcome]);
-        inner.append_duration.get_or_create(&labels).observe(self.since.elapsed().as_secs_f64());
+        let seconds = self.since.elapsed().as_secs_f64();
+        if self.outcome == OK {
+            inner.append_duration_ok.observe(seconds);
+        } else {
+            let labels = APPEND_DURATION.labels([self.outcome]);
+            inner.append_duration.get_or_create(&labels).observe(seconds);
+        }
     }
 }
 

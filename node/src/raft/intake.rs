@@ -63,6 +63,7 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct Intake {
     engine: SharedEngine,
     options: Options,
+    unsealed_bytes: AtomicU64,
     disk_available: AtomicU64,
     full_peers: Mutex<BTreeSet<u64>>,
 }
@@ -71,7 +72,9 @@ impl Intake {
     /// Assumes room until told otherwise.
     pub fn new(engine: SharedEngine, options: Options) -> Arc<Self> {
         let disk_available = AtomicU64::new(UNKNOWN);
-        Arc::new(Self { engine, options, disk_available, full_peers: Mutex::default() })
+        let unsealed_bytes = AtomicU64::new(0);
+        let full_peers = Mutex::default();
+        Arc::new(Self { engine, options, unsealed_bytes, disk_available, full_peers })
     }
 
     /// How many bytes the disk has left.
@@ -115,7 +118,7 @@ impl Intake {
     }
 
     fn check(&self, reserve: u64) -> Result<(), Full> {
-        let unsealed_bytes = self.engine.read().overlay_bytes();
+        let unsealed_bytes = self.unsealed_bytes();
         let maximum = self.options.unsealed_bytes_max;
         if unsealed_bytes > maximum {
             return Err(Full::Memory { unsealed_bytes, maximum });
@@ -125,5 +128,13 @@ impl Intake {
             return Err(Full::Disk { available, reserve });
         }
         Ok(())
+    }
+
+    /// As much as the engine held when nobody was changing it last: an append must not wait while a group is applied.
+    fn unsealed_bytes(&self) -> u64 {
+        if let Some(engine) = self.engine.try_read() {
+            self.unsealed_bytes.store(engine.overlay_bytes(), Ordering::Relaxed);
+        }
+        self.unsealed_bytes.load(Ordering::Relaxed)
     }
 }

@@ -1,6 +1,7 @@
 //! A member of a store: everything that runs once a node has an identity.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver as _;
@@ -94,6 +95,7 @@ pub struct Member {
     reads: ReadIndexes,
     installer: Arc<Installer>,
     applied: watch::Receiver<Applied>,
+    activated: AtomicBool,
     checkpoints: watch::Receiver<u64>,
     failed: watch::Receiver<Option<String>>,
     connections: Connections,
@@ -179,6 +181,7 @@ impl Member {
             prefetcher,
             proposer,
             applied,
+            activated: AtomicBool::new(false),
             checkpoints: checkpoints.subscribe(),
             failed,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
@@ -331,6 +334,17 @@ impl Member {
     /// Where to take a look at the store that may read files.
     pub const fn offload(&self) -> &Offload {
         &self.offload
+    }
+
+    /// Whether the store is open to clients. Once it is it stays so, and that is remembered: a request must not wait
+    /// for the engine to be told.
+    pub fn activated(&self) -> bool {
+        if self.activated.load(Ordering::Relaxed) {
+            return true;
+        }
+        let activated = self.engine.read().activated();
+        self.activated.store(activated, Ordering::Relaxed);
+        activated
     }
 
     /// Raft's own view of itself, as of now.

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::RaftCore;
 use super::intake::{Full, Intake};
 use super::prefetcher::Prefetcher;
-use super::types::{Group, TypeConfig};
+use super::types::{self, TypeConfig};
 use crate::engine::{Outcome, encode_group};
 use crate::environment::Clock;
 use crate::limits;
@@ -58,11 +58,13 @@ impl ProposeError {
     }
 }
 
+/// Commands that came together, and are decided in one group.
 struct Proposal {
-    command: Bytes,
+    commands: Vec<Bytes>,
+    bytes: usize,
     /// The proposal's share of the bytes that may wait; given back when it is answered or dropped.
     room: OwnedSemaphorePermit,
-    answer: oneshot::Sender<Result<Outcome, ProposeError>>,
+    answer: oneshot::Sender<Result<Vec<Outcome>, ProposeError>>,
 }
 
 /// A cheap way to the proposer.
@@ -91,26 +93,43 @@ impl Proposer {
 
     /// Proposes one encoded command of a client and waits for what apply decided.
     pub async fn propose(&self, command: Bytes) -> Result<Outcome, ProposeError> {
+        one(self.propose_all(vec![command]).await)
+    }
+
+    /// Proposes commands that came together, at least one, and waits for what apply decided on each. They become part
+    /// of one group: together they may be no larger than one command may be, or than
+    /// [`limits::APPEND_CHUNK_BYTES_MAX`].
+    pub async fn propose_all(&self, commands: Vec<Bytes>) -> Result<Vec<Outcome>, ProposeError> {
         self.intake.admit(|| {
             let metrics = self.raft.metrics();
             metrics.borrow_watched().membership_config.voter_ids().collect()
         })?;
-        self.propose_regardless(command).await
+        self.queue(commands).await
     }
 
     /// As [`Proposer::propose`], also when there is no room: for what makes room, or takes none.
     pub async fn propose_regardless(&self, command: Bytes) -> Result<Outcome, ProposeError> {
-        let share = u32::try_from(command.len()).unwrap_or(u32::MAX);
+        one(self.queue(vec![command]).await)
+    }
+
+    async fn queue(&self, commands: Vec<Bytes>) -> Result<Vec<Outcome>, ProposeError> {
+        let bytes = commands.iter().map(Bytes::len).sum();
+        let share = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room)
             .try_acquire_many_owned(share)
             .map_err(|_full| ProposeError::TooManyRequests)?;
         let (answer, decided) = oneshot::channel();
-        self.queue.try_send(Proposal { command, room, answer }).map_err(|error| match error {
+        let proposal = Proposal { commands, bytes, room, answer };
+        self.queue.try_send(proposal).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::TooManyRequests,
             mpsc::error::TrySendError::Closed(_) => ProposeError::NotLeader,
         })?;
         decided.await.unwrap_or(Err(ProposeError::Unknown))
     }
+}
+
+fn one(decided: Result<Vec<Outcome>, ProposeError>) -> Result<Outcome, ProposeError> {
+    decided.map(|mut outcomes| outcomes.pop().expect("each command of a proposal is decided"))
 }
 
 async fn run(
@@ -135,29 +154,20 @@ async fn run(
             // Nobody waits any more; it was never sent, so nothing is lost.
             continue;
         }
-        let mut group = vec![first];
-        let mut group_bytes = group[0].command.len();
-        while group.len() < options.group_commands_max {
+        let mut group = Group::beginning_with(first);
+        while group.commands.len() < options.group_commands_max {
             let Ok(next) = proposals.try_recv() else { break };
             if next.answer.is_closed() {
                 continue;
             }
-            if group_bytes + next.command.len() > options.group_bytes_max {
+            if !group.has_room_for(&next, &options) {
                 left_over = Some(next);
                 break;
             }
-            group_bytes += next.command.len();
-            group.push(next);
+            group.add(next);
         }
 
-        let mut commands = Vec::with_capacity(group.len());
-        let mut answers = Vec::with_capacity(group.len());
-        let mut rooms = Vec::with_capacity(group.len());
-        for Proposal { command, room, answer } in group {
-            commands.push(command);
-            rooms.push(room);
-            answers.push(answer);
-        }
+        let Group { commands, answers, rooms, .. } = group;
         let bytes = encode_group(clock(), &commands);
         prefetcher.offer(&bytes);
         // The first try is made here, in order; only what an election turned away is tried again beside.
@@ -171,13 +181,50 @@ async fn run(
     }
 }
 
+/// Proposals on their way into one entry of the log.
+#[derive(Default)]
+struct Group {
+    commands: Vec<Bytes>,
+    bytes: usize,
+    /// How many commands each proposal has, and who waits for what becomes of them; in the order of the commands.
+    answers: Vec<(usize, Answer)>,
+    rooms: Vec<OwnedSemaphorePermit>,
+}
+
+type Answer = oneshot::Sender<Result<Vec<Outcome>, ProposeError>>;
+
+impl Group {
+    fn beginning_with(first: Proposal) -> Self {
+        let mut group = Self::default();
+        group.add(first);
+        group
+    }
+
+    fn has_room_for(&self, next: &Proposal, options: &Options) -> bool {
+        self.bytes + next.bytes <= options.group_bytes_max
+            && self.commands.len() + next.commands.len() <= options.group_commands_max
+    }
+
+    fn add(&mut self, proposal: Proposal) {
+        let Proposal { commands, bytes, room, answer } = proposal;
+        self.bytes += bytes;
+        self.answers.push((commands.len(), answer));
+        self.rooms.push(room);
+        if self.commands.is_empty() {
+            self.commands = commands;
+        } else {
+            self.commands.extend(commands);
+        }
+    }
+}
+
 type Submitted = Result<OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>, ProposeError>;
 
 /// Hands a group to Raft under the term this node leads.
 async fn submit(raft: &RaftCore, bytes: Bytes) -> Submitted {
     let Ok(leader) = raft.as_leader() else { return Err(ProposeError::NotLeader) };
     let (responder, complete) = ProgressResponder::complete_only();
-    raft.write(Group(bytes))
+    raft.write(types::Group(bytes))
         .with_leader(leader.to_committed_leader_id())
         .responder(responder)
         .await
@@ -226,20 +273,19 @@ async fn decide(
 /// How often a held group looks whether it may go now.
 const HOLD_POLL: Duration = Duration::from_millis(5);
 
-fn answer_all(
-    answers: Vec<oneshot::Sender<Result<Outcome, ProposeError>>>,
-    decided: Result<Vec<Outcome>, ProposeError>,
-) {
+fn answer_all(answers: Vec<(usize, Answer)>, decided: Result<Vec<Outcome>, ProposeError>) {
     match decided {
         Ok(outcomes) => {
-            debug_assert_eq!(outcomes.len(), answers.len());
-            for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            let commands: usize = answers.iter().map(|(commands, _)| commands).sum();
+            debug_assert_eq!(outcomes.len(), commands, "each command is decided");
+            let mut outcomes = outcomes.into_iter();
+            for (commands, answer) in answers {
                 // A caller that went away needs no answer.
-                let _ = answer.send(Ok(outcome));
+                let _ = answer.send(Ok(outcomes.by_ref().take(commands).collect()));
             }
         }
         Err(error) => {
-            for answer in answers {
+            for (_, answer) in answers {
                 let _ = answer.send(Err(error.clone()));
             }
         }

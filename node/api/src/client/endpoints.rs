@@ -33,6 +33,8 @@ struct State {
     /// Which one is asked next: an index into `given`.
     current: usize,
     resting: HashMap<String, Instant>,
+    /// A leader that was heard of and is being tried.
+    trying: Option<String>,
     /// Counts channels, so that only the first of many failures replaces one.
     made: u64,
 }
@@ -42,6 +44,17 @@ struct Slot {
     address: String,
     channel: Channel,
     made: u64,
+}
+
+impl State {
+    /// This leader is of no use for a while.
+    fn rest(&mut self, leader: &str) {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        if self.resting.len() < HINTS_RESTING_MAX {
+            self.resting.insert(leader.to_owned(), now + HINT_REST);
+        }
+    }
 }
 
 /// What an attempt is made with.
@@ -69,7 +82,14 @@ impl Endpoints {
                 Ok(Slot { address: address.clone(), channel: channels.channel(address)?, made: 0 })
             })
             .collect::<Result<Vec<_>, OptionsError>>()?;
-        let state = State { given, leader: None, current: 0, resting: HashMap::new(), made: 0 };
+        let state = State {
+            given,
+            leader: None,
+            current: 0,
+            resting: HashMap::new(),
+            trying: None,
+            made: 0,
+        };
         Ok(Self { channels, state: Mutex::new(state) })
     }
 
@@ -108,11 +128,7 @@ impl Endpoints {
         {
             state.leader = None;
             if broken {
-                let now = Instant::now();
-                state.resting.retain(|_, until| *until > now);
-                if state.resting.len() < HINTS_RESTING_MAX {
-                    state.resting.insert(target.address.clone(), now + HINT_REST);
-                }
+                state.rest(&target.address);
             }
             return;
         }
@@ -147,6 +163,43 @@ impl Endpoints {
         state.made += 1;
         state.leader = Some(Slot { address: leader.to_owned(), channel, made: state.made });
         true
+    }
+
+    /// A server does what is asked, but says that the leader, which is elsewhere, could do it quicker. A channel to try it
+    /// with, unless that is being done, was of no use lately, or is what is asked already; [`Self::tried`] has to be
+    /// told.
+    pub(super) fn try_leader(&self, leader: &str) -> Option<Channel> {
+        let mut state = self.state();
+        let asked = state.leader.as_ref().unwrap_or(&state.given[state.current]);
+        let rests = state.resting.get(leader).is_some_and(|until| *until > Instant::now());
+        if asked.address == leader || rests || state.trying.is_some() {
+            return None;
+        }
+        let given = state.given.iter().find(|slot| slot.address == leader);
+        let channel = match given {
+            Some(slot) => slot.channel.clone(),
+            None => self.channels.channel(leader).ok()?,
+        };
+        state.trying = Some(leader.to_owned());
+        Some(channel)
+    }
+
+    /// What came of trying a leader: `None`, it cannot be reached from here.
+    pub(super) fn tried(&self, leader: &str, channel: Option<Channel>) {
+        let mut state = self.state();
+        state.trying = None;
+        let Some(channel) = channel else {
+            state.rest(leader);
+            return;
+        };
+        if let Some(index) = state.given.iter().position(|slot| slot.address == leader) {
+            state.current = index;
+            state.leader = None;
+            return;
+        }
+        state.made += 1;
+        let made = state.made;
+        state.leader = Some(Slot { address: leader.to_owned(), channel, made });
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -30,7 +30,7 @@ pub use watch::{Watched, Watching};
 
 use std::sync::Arc;
 
-use endpoints::Endpoints;
+use endpoints::{Endpoints, Target};
 use tonic::Response;
 use tonic::transport::Channel;
 
@@ -102,6 +102,23 @@ impl Client {
             cluster(channel).checkpoint(request).await
         })
         .await
+    }
+
+    /// A server answered, and said that the leader could have done so quicker. Whether another endpoint than that server is
+    /// asked from now on; if not yet, the leader is tried meanwhile, since from here it may be out of reach.
+    fn heard_of_leader(&self, server: &Target, leader: &str) -> bool {
+        let endpoints = &self.shared.endpoints;
+        if let Some(channel) = endpoints.try_leader(leader) {
+            let (client, leader) = (self.clone(), leader.to_owned());
+            tokio::spawn(async move {
+                let timeout = client.options().attempt_timeout;
+                let mut admin = cluster(channel.clone());
+                let asked = admin.status(call::timed(v1::StatusRequest {}, timeout));
+                let answered = call::within(&leader, timeout, asked).await.is_ok();
+                client.shared.endpoints.tried(&leader, answered.then_some(channel));
+            });
+        }
+        endpoints.current().address != server.address
     }
 
     /// The generated client of the service `Cluster` at one endpoint, which need not be one of the client's

@@ -1,8 +1,6 @@
 //! The overlay's indexes as the keys and values of a run, in their order.
 
-use std::collections::HashMap;
-
-use super::{IdPlace, Overlay, Postings};
+use super::{HashMap, IdPlace, Overlay, Postings};
 use crate::storage::keys;
 
 /// A key of a run and its value.

@@ -21,7 +21,7 @@ impl StreamsService {
         answer
     }
 
-    async fn decide_append(
+    pub(super) async fn decide_append(
         &self,
         request: v1::AppendRequest,
         arrival: Arrival,

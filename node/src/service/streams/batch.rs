@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesOrdered;
+use futures::stream::{self, FuturesOrdered};
+use futures::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use reckon_api::v1;
 use tokio::sync::mpsc;
@@ -16,10 +16,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::StreamsService;
+use super::chunk::Chunk;
 use super::decide::Arrival;
 use super::pages::Pages;
 use crate::limits;
-use crate::service::wire;
 
 impl StreamsService {
     /// Answers the appends of one stream until its caller closes it, the node stops, or nobody takes the answers.
@@ -29,87 +29,140 @@ impl StreamsService {
         forwarded: bool,
     ) -> Pages<v1::AppendBatchResponse> {
         let (answers, receiver) = mpsc::channel(limits::APPEND_BATCH_IN_FLIGHT_MAX);
-        let batch = Batch { service: self.clone(), forwarded, answers };
+        let batch = Batch {
+            service: self.clone(),
+            forwarded,
+            answers,
+            open: true,
+            end: Ok(()),
+            under_way: 0,
+            under_way_bytes: 0,
+        };
         tokio::spawn(batch.run(requests));
-        Box::pin(ReceiverStream::new(receiver))
+        Box::pin(ReceiverStream::new(receiver).flat_map(stream::iter))
     }
 }
+
+type Answers = Vec<Result<v1::AppendBatchResponse, Status>>;
 
 /// One stream of appends.
 struct Batch {
     service: StreamsService,
     forwarded: bool,
-    answers: mpsc::Sender<Result<v1::AppendBatchResponse, Status>>,
+    answers: mpsc::Sender<Answers>,
+    /// Whether more requests may come.
+    open: bool,
+    /// How the stream ends, once everything that was taken is answered.
+    end: Result<(), Status>,
+    /// Appends that were taken and not answered yet, and their bytes.
+    under_way: usize,
+    under_way_bytes: usize,
 }
 
 impl Batch {
-    async fn run(self, mut requests: Streaming<v1::AppendBatchRequest>) {
-        let mut under_way = FuturesOrdered::new();
-        let mut bytes = 0_usize;
-        let mut open = true;
-        // How the stream ends, once everything that was taken is answered.
-        let mut end = Ok(());
-        let drained = self.service.node.drained();
+    async fn run(mut self, mut requests: Streaming<v1::AppendBatchRequest>) {
+        let mut chunks = FuturesOrdered::new();
+        let node = self.service.node.clone();
+        let drained = node.drained();
         tokio::pin!(drained);
-        while open || !under_way.is_empty() {
-            let room = under_way.len() < limits::APPEND_BATCH_IN_FLIGHT_MAX
-                && bytes < limits::APPEND_BATCH_IN_FLIGHT_BYTES_MAX;
+        while self.open || !chunks.is_empty() {
             tokio::select! {
                 biased;
-                Some((answer, answered_bytes)) = under_way.next(), if !under_way.is_empty() => {
-                    bytes -= answered_bytes;
-                    if !self.tell(Ok(answer)).await {
+                Some((answers, bytes)) = chunks.next(), if !chunks.is_empty() => {
+                    let answers: Vec<_> = answers;
+                    self.under_way -= answers.len();
+                    self.under_way_bytes -= bytes;
+                    if !self.tell(answers.into_iter().map(Ok).collect()).await {
                         // What is still under way may take effect, unheard; a retry finds it by its event ids.
                         return;
                     }
                 }
-                request = requests.message(), if open && room => match request {
-                    Ok(Some(request)) => {
-                        let request_bytes = request.encoded_len();
-                        bytes += request_bytes;
-                        let answer = self.answer(request);
-                        under_way.push_back(async move { (answer.await, request_bytes) });
+                request = requests.message(), if self.open && self.has_room() => {
+                    if let Some(first) = self.taken(request) {
+                        for (chunk, bytes) in self.gather(first, &mut requests) {
+                            let service = self.service.clone();
+                            chunks.push_back(
+                                async move { (service.answer_chunk(chunk).await, bytes) },
+                            );
+                        }
                     }
-                    Ok(None) => open = false,
-                    Err(broken) => (open, end) = (false, Err(broken)),
-                },
-                () = &mut drained, if open => {
-                    (open, end) = (false, Err(super::stopping()));
+                }
+                () = &mut drained, if self.open => {
+                    self.open = false;
+                    self.end = Err(super::stopping());
                 }
             }
         }
-        if let Err(status) = end {
-            self.tell(Err(status)).await;
+        if let Err(status) = std::mem::replace(&mut self.end, Ok(())) {
+            self.tell(vec![Err(status)]).await;
         }
     }
 
-    /// One append, from its arrival to its answer; its time begins now.
-    fn answer(
-        &self,
-        request: v1::AppendBatchRequest,
-    ) -> impl Future<Output = v1::AppendBatchResponse> + use<> {
-        let timeout = match request.timeout_ms {
+    fn has_room(&self) -> bool {
+        self.under_way < limits::APPEND_BATCH_IN_FLIGHT_MAX
+            && self.under_way_bytes < limits::APPEND_BATCH_IN_FLIGHT_BYTES_MAX
+    }
+
+    /// A request that came, or what the stream's end means.
+    fn taken(
+        &mut self,
+        request: Result<Option<v1::AppendBatchRequest>, Status>,
+    ) -> Option<v1::AppendBatchRequest> {
+        match request {
+            Ok(Some(request)) => return Some(request),
+            Ok(None) => self.open = false,
+            Err(broken) => (self.open, self.end) = (false, Err(broken)),
+        }
+        None
+    }
+
+    /// The request with all that have come behind it, as far as there is room: chunks with the bytes of their
+    /// requests. Their time begins now.
+    fn gather(
+        &mut self,
+        first: v1::AppendBatchRequest,
+        requests: &mut Streaming<v1::AppendBatchRequest>,
+    ) -> Vec<(Chunk, usize)> {
+        let mut chunks: Vec<(Chunk, usize)> = Vec::new();
+        let now = Instant::now();
+        let mut next = Some(first);
+        let mut timeout_ms = None;
+        while let Some(request) = next {
+            let bytes = request.encoded_len();
+            self.under_way += 1;
+            self.under_way_bytes += bytes;
+            let checked = self.service.check_append(request.append);
+            let joins = |chunk: &Chunk| {
+                timeout_ms == Some(request.timeout_ms) && chunk.has_room_for(&checked)
+            };
+            match chunks.last_mut() {
+                Some((chunk, chunk_bytes)) if joins(chunk) => {
+                    chunk.add(checked);
+                    *chunk_bytes += bytes;
+                }
+                _ => {
+                    let mut chunk = Chunk::new(self.arrival(now, request.timeout_ms));
+                    chunk.add(checked);
+                    chunks.push((chunk, bytes));
+                    timeout_ms = Some(request.timeout_ms);
+                }
+            }
+            let waiting = if self.has_room() { requests.message().now_or_never() } else { None };
+            next = waiting.and_then(|request| self.taken(request));
+        }
+        chunks
+    }
+
+    fn arrival(&self, now: Instant, timeout_ms: u32) -> Arrival {
+        let timeout = match timeout_ms {
             0 => self.service.request_timeout,
             asked => Duration::from_millis(asked.into()),
         };
-        let deadline = Instant::now() + timeout;
-        let (service, forwarded) = (self.service.clone(), self.forwarded);
-        async move {
-            use v1::append_batch_response::Outcome;
-            let answer = match request.append {
-                Some(append) => service.append_one(append, Arrival { forwarded, deadline }).await,
-                None => Err(wire::no_append()),
-            };
-            let outcome = match answer {
-                Ok(appended) => Outcome::Appended(appended),
-                Err(refused) => Outcome::Failed(v1::Failure::from(&refused)),
-            };
-            v1::AppendBatchResponse { outcome: Some(outcome) }
-        }
+        Arrival { forwarded: self.forwarded, deadline: now + timeout }
     }
 
-    /// Hands an answer on; false when nobody takes it.
-    async fn tell(&self, answer: Result<v1::AppendBatchResponse, Status>) -> bool {
-        self.answers.send_timeout(answer, limits::READ_STALL_MAX).await.is_ok()
+    /// Hands answers on; false when nobody takes them.
+    async fn tell(&self, answers: Answers) -> bool {
+        self.answers.send_timeout(answers, limits::READ_STALL_MAX).await.is_ok()
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::Outcome;
 use crate::limits;
 use crate::raft::proposer::ProposeError;
 use crate::service::forward::{Decider, Unsent, deadline_exceeded};
-use crate::service::proposed;
+use crate::service::{proposed, wire};
 
 /// How a request got here, and until when it has to be answered.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +40,7 @@ impl StreamsService {
         decision: Decision<M>,
         arrival: Arrival,
         forward: impl Fn(StreamsClient<Channel>, Request<M>) -> F,
-        answer: impl FnOnce(&M, Outcome) -> Option<T>,
+        answer: impl FnOnce(M, Outcome) -> Option<T>,
     ) -> Result<T, Status>
     where
         M: Clone,
@@ -66,9 +66,7 @@ impl StreamsService {
                         continue;
                     }
                     let outcome = proposed(decided)?;
-                    return answer(&request, outcome).ok_or_else(|| {
-                        Reason::Internal.plain("the answer to a command does not go with it")
-                    });
+                    return answer(request, outcome).ok_or_else(wire::not_its_answer);
                 }
             };
             let client = StreamsClient::new(leader.channel.clone())

@@ -22,11 +22,28 @@ impl InFlight {
 
     /// A slot until it is dropped; refused at once when there is none.
     pub fn enter(&self) -> Result<OwnedSemaphorePermit, Status> {
-        Arc::clone(&self.slots).try_acquire_owned().map_err(|_full| {
-            Reason::TooManyRequests.status(
-                format!("{} requests are in flight on this node, which is the most", self.maximum),
-                [("limit", self.limit.to_owned()), ("maximum", self.maximum.to_string())],
-            )
-        })
+        Arc::clone(&self.slots).try_acquire_owned().map_err(|_full| self.full())
+    }
+
+    /// Slots for as many of `wanted` requests as there is room for, until they are dropped.
+    pub fn enter_some(&self, wanted: usize) -> (Option<OwnedSemaphorePermit>, usize) {
+        loop {
+            let entered = wanted.min(self.slots.available_permits());
+            if entered == 0 {
+                return (None, 0);
+            }
+            let count = u32::try_from(entered).expect("a chunk has fewer requests");
+            if let Ok(slots) = Arc::clone(&self.slots).try_acquire_many_owned(count) {
+                return (Some(slots), entered);
+            }
+        }
+    }
+
+    /// The refusal of a request for which there is no slot.
+    pub fn full(&self) -> Status {
+        Reason::TooManyRequests.status(
+            format!("{} requests are in flight on this node, which is the most", self.maximum),
+            [("limit", self.limit.to_owned()), ("maximum", self.maximum.to_string())],
+        )
     }
 }

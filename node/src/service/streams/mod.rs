@@ -2,6 +2,7 @@
 
 mod append;
 mod batch;
+mod chunk;
 mod count;
 mod decide;
 mod in_flight;
@@ -129,7 +130,7 @@ fn stopping() -> Status {
 
 /// A formed store takes no client before the operator has latched it.
 fn check_activated(member: &Member) -> Result<(), Status> {
-    if member.engine().read().activated() {
+    if member.activated() {
         return Ok(());
     }
     Err(Reason::NotActivated.plain("the store is formed but not open yet; try again in a moment"))

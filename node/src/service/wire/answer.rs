@@ -1,6 +1,7 @@
 //! Answers as clients see them.
 
-use reckon_api::v1;
+use reckon_api::{Reason, v1};
+use tonic::Status;
 
 use crate::engine::{
     Appended, RecordedEvent, StreamChange, StreamNotice, StreamPage, StreamState, StreamStatus,
@@ -8,13 +9,13 @@ use crate::engine::{
 };
 
 /// The answer to an append that took effect, now or at its first try.
-pub fn append_response(request: &v1::AppendRequest, appended: &Appended) -> v1::AppendResponse {
+pub fn append_response(request: v1::AppendRequest, appended: &Appended) -> v1::AppendResponse {
     let streams = request
         .appends
-        .iter()
+        .into_iter()
         .zip(&appended.last_versions)
         .map(|(append, &last_version)| v1::StreamAppended {
-            stream_id: append.stream_id.clone(),
+            stream_id: append.stream_id,
             last_version,
         })
         .collect();
@@ -24,6 +25,11 @@ pub fn append_response(request: &v1::AppendRequest, appended: &Appended) -> v1::
         last_position: appended.last_position,
         epoch_us: appended.epoch_us,
     }
+}
+
+/// The error of an outcome that no command of this kind has.
+pub fn not_its_answer() -> Status {
+    Reason::Internal.plain("the answer to a command does not go with it")
 }
 
 /// An event as clients see it. Data and metadata are not copied.

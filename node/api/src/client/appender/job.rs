@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -10,11 +11,20 @@ use crate::client::error::Error;
 use crate::client::options::Options;
 use crate::v1;
 
+/// `AppendBatchRequest` with its append encoded before: an append is encoded once, by its caller, and however often it
+/// is sent it is not copied until it is written to a connection. A message and its bytes look the same on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct EncodedRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    append: Bytes,
+    #[prost(uint32, tag = "2")]
+    timeout_ms: u32,
+}
+
 /// An append and whoever waits for its answer.
 #[derive(Debug)]
 pub(super) struct Job {
-    request: v1::AppendRequest,
-    bytes: usize,
+    request: Bytes,
     deadline: Instant,
     attempts: u32,
     backoff: Option<Backoff>,
@@ -24,17 +34,17 @@ pub(super) struct Job {
 
 impl Job {
     pub fn new(
-        request: v1::AppendRequest,
+        request: &v1::AppendRequest,
         deadline: Instant,
         answer: oneshot::Sender<Result<v1::AppendResponse, Error>>,
     ) -> Self {
-        let bytes = prost::Message::encoded_len(&request);
-        Self { request, bytes, deadline, attempts: 0, backoff: None, answer: Some(answer) }
+        let request = prost::Message::encode_to_vec(request).into();
+        Self { request, deadline, attempts: 0, backoff: None, answer: Some(answer) }
     }
 
     /// Size of the request on the wire.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.request.len()
     }
 
     pub fn deadline(&self) -> Instant {
@@ -47,10 +57,10 @@ impl Job {
     }
 
     /// The message of the next attempt, which has so long.
-    pub fn attempt(&mut self, timeout: Duration) -> v1::AppendBatchRequest {
+    pub fn attempt(&mut self, timeout: Duration) -> EncodedRequest {
         self.attempts += 1;
-        v1::AppendBatchRequest {
-            append: Some(self.request.clone()),
+        EncodedRequest {
+            append: self.request.clone(),
             // 0 would be the server's own choice.
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1),
         }
@@ -82,5 +92,24 @@ impl Job {
         let attempts = self.attempts;
         let deadline = options.deadline;
         self.finish(Err(Error::GaveUp { deadline, attempts, last: Box::new(last) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn an_append_encoded_before_reads_as_one_that_was_not() {
+        let events = vec![v1::NewEvent { event_type: "T".to_owned(), ..Default::default() }];
+        let append = v1::StreamAppend { stream_id: "s".to_owned(), events, ..Default::default() };
+        let request = v1::AppendRequest { appends: vec![append], condition: None };
+        let (answer, _answered) = oneshot::channel();
+        let mut job = Job::new(&request, Instant::now(), answer);
+        let sent = job.attempt(Duration::from_millis(70)).encode_to_vec();
+        let plain = v1::AppendBatchRequest { append: Some(request), timeout_ms: 70 };
+        assert_eq!(v1::AppendBatchRequest::decode(&*sent).unwrap(), plain);
     }
 }

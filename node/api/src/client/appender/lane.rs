@@ -1,19 +1,25 @@
 //! One stream of appends, opened again whenever it breaks.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming};
+use tonic::client::Grpc;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
 
-use super::job::Job;
+use super::job::{EncodedRequest, Job};
 use crate::client::backoff::Backoff;
 use crate::client::call::{breaks_connection, within};
 use crate::client::endpoints::Target;
 use crate::client::error::Error;
-use crate::client::{Client, streams};
+use crate::client::{Client, MESSAGE_BYTES_MAX};
 use crate::v1;
 use crate::v1::append_batch_response::Outcome;
 
@@ -22,6 +28,9 @@ const IN_FLIGHT_MAX: usize = 1024;
 
 /// Bytes of them, above which nothing more is sent: two of the largest appends.
 const IN_FLIGHT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Jobs taken from the queue at once.
+const JOBS_TAKEN_MAX: usize = 64;
 
 /// How much later than promised an answer may come before the stream counts as dead.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
@@ -39,6 +48,8 @@ pub(super) struct Lane {
     /// Sent and not answered, in the order of sending, each with the time by which an answer is due.
     sent: VecDeque<(Instant, Job)>,
     sent_bytes: usize,
+    /// The leader is known to be elsewhere: once everything is answered the stream ends, and the next one goes there.
+    moving: bool,
     /// Waits between streams that break before they have answered anything.
     backoff: Backoff,
     /// Endpoints that may still be tried before the next wait.
@@ -48,7 +59,7 @@ pub(super) struct Lane {
 /// A stream that is open.
 struct Open {
     target: Target,
-    requests: mpsc::Sender<v1::AppendBatchRequest>,
+    requests: mpsc::Sender<EncodedRequest>,
     answers: Streaming<v1::AppendBatchResponse>,
 }
 
@@ -63,6 +74,7 @@ impl Lane {
             resting: VecDeque::new(),
             sent: VecDeque::new(),
             sent_bytes: 0,
+            moving: false,
             backoff,
             untried: client.shared.endpoints.count(),
             client,
@@ -96,65 +108,92 @@ impl Lane {
 
     async fn open(&self, target: &Target) -> Result<Open, Error> {
         let (requests, outgoing) = mpsc::channel(IN_FLIGHT_MAX);
-        let mut streams = streams(target.channel.clone());
-        let opening = streams.append_batch(ReceiverStream::new(outgoing));
+        let opening = append_batch(target.channel.clone(), ReceiverStream::new(outgoing));
         let timeout = self.client.options().attempt_timeout;
         let answers = within(&target.address, timeout, opening).await?.into_inner();
         Ok(Open { target: target.clone(), requests, answers })
     }
 
-    /// Sends and takes answers until the stream is of no use any more (the error says why) or idle with no more to
-    /// come.
+    /// Sends and takes answers until the stream is of no use any more (the error says why), or idle with no more to
+    /// come, or answered whole with the leader elsewhere.
     async fn pump(&mut self, open: &mut Open) -> Option<Error> {
+        let mut jobs = Vec::with_capacity(JOBS_TAKEN_MAX);
+        // Set anew only when it has come, since setting a timer costs more than sending an append does.
+        let mut due: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(ANSWER_GRACE));
         loop {
             self.send(open);
-            if self.closed && self.sent.is_empty() && self.resting.is_empty() {
+            if self.sent.is_empty() && (self.moving || self.closed && self.resting.is_empty()) {
+                self.moving = false;
                 return None;
             }
             let room = self.has_room();
+            let taken = JOBS_TAKEN_MAX.min(IN_FLIGHT_MAX - self.sent.len());
             tokio::select! {
                 biased;
-                answer = open.answers.message() => match answer {
-                    Ok(Some(answer)) => {
-                        if let Some(error) = self.answered(&open.target, answer) {
+                answer = open.answers.message() => {
+                    let mut next = Some(answer);
+                    while let Some(answer) = next {
+                        if let Some(error) = self.heard(&open.target, answer) {
                             return Some(error);
                         }
+                        next = open.answers.message().now_or_never();
                     }
-                    Ok(None) => return Some(Error::Unreachable {
-                        endpoint: open.target.address.clone(),
-                        message: "the stream of appends was closed".to_owned(),
-                    }),
-                    Err(status) => return Some(Error::of_status(&open.target.address, &status)),
-                },
-                job = self.queue.recv(), if room && !self.closed => match job {
-                    Some(job) => self.ready.push_back(job),
-                    None => self.closed = true,
-                },
+                }
+                count = self.queue.recv_many(&mut jobs, taken), if room && !self.closed => {
+                    self.closed = count == 0;
+                    self.ready.extend(jobs.drain(..));
+                }
                 () = until(self.resting.front().map(|(at, _)| *at)), if room => {
                     let (_, job) = self.resting.pop_front().expect("its time was waited for");
                     self.ready.push_back(job);
                 }
-                () = until(self.sent.front().map(|(due, _)| *due)) => return Some(Error::TimedOut {
-                    endpoint: open.target.address.clone(),
-                    timeout: self.client.options().attempt_timeout,
-                }),
+                () = &mut due => {
+                    let now = Instant::now();
+                    match self.sent.front() {
+                        Some(&(first, _)) if first <= now => return Some(Error::TimedOut {
+                            endpoint: open.target.address.clone(),
+                            timeout: self.client.options().attempt_timeout,
+                        }),
+                        Some(&(first, _)) => due.as_mut().reset(first),
+                        // Nothing that is sent from now on is due earlier.
+                        None => due.as_mut().reset(now + ANSWER_GRACE),
+                    }
+                }
             }
         }
     }
 
+    /// Takes what came over the stream. An error: it is of no use any more.
+    fn heard(
+        &mut self,
+        target: &Target,
+        heard: Result<Option<v1::AppendBatchResponse>, Status>,
+    ) -> Option<Error> {
+        match heard {
+            Ok(Some(answer)) => self.answered(target, answer),
+            Ok(None) => Some(Error::Unreachable {
+                endpoint: target.address.clone(),
+                message: "the stream of appends was closed".to_owned(),
+            }),
+            Err(status) => Some(Error::of_status(&target.address, &status)),
+        }
+    }
+
     fn has_room(&self) -> bool {
-        self.sent.len() < IN_FLIGHT_MAX && self.sent_bytes < IN_FLIGHT_BYTES_MAX
+        !self.moving
+            && self.sent.len() < IN_FLIGHT_MAX
+            && self.sent_bytes < IN_FLIGHT_BYTES_MAX
     }
 
     /// Sends what is ready, as far as there is room.
     fn send(&mut self, open: &Open) {
+        let now = Instant::now();
         while self.has_room()
             && let Some(mut job) = self.ready.pop_front()
         {
             if job.is_over() {
                 continue;
             }
-            let now = Instant::now();
             let left = job.deadline().saturating_duration_since(now);
             let timeout = left.min(self.client.options().attempt_timeout);
             let message = job.attempt(timeout);
@@ -171,6 +210,9 @@ impl Lane {
             return Some(Error::Protocol { message: "an answer came to no append".to_owned() });
         };
         self.sent_bytes -= job.bytes();
+        if !answer.leader.is_empty() {
+            self.moving = self.client.heard_of_leader(target, &answer.leader);
+        }
         let error = match answer.outcome {
             Some(Outcome::Appended(appended)) => {
                 self.answers_again();
@@ -211,6 +253,7 @@ impl Lane {
             endpoints.failed(target, breaks_connection(error));
         }
         self.sent_bytes = 0;
+        self.moving = false;
         for (_, job) in self.sent.drain(..).rev() {
             self.ready.push_front(job);
         }
@@ -236,6 +279,17 @@ impl Lane {
         self.resting.retain_mut(|(_, job)| !gives_up(job));
         tokio::time::sleep_until(go_on).await;
     }
+}
+
+/// Opens the call with appends that are encoded already; otherwise as generated code does.
+async fn append_batch(
+    channel: Channel,
+    requests: ReceiverStream<EncodedRequest>,
+) -> Result<Response<Streaming<v1::AppendBatchResponse>>, Status> {
+    let mut grpc = Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = PathAndQuery::from_static("/reckon.v1.Streams/AppendBatch");
+    grpc.streaming(Request::new(requests), path, ProstCodec::default()).await
 }
 
 /// Waits for a moment; for ever when there is none.

@@ -63,7 +63,7 @@ impl Appender {
         let lane = self.turn.fetch_add(1, Ordering::Relaxed) % LANES;
         let ended = || Error::Protocol { message: "the appender's task has ended".to_owned() };
         self.lanes[lane]
-            .send(Job::new(request, deadline, answer))
+            .send(Job::new(&request, deadline, answer))
             .await
             .map_err(|_closed| ended())?;
         answered.await.unwrap_or_else(|_dropped| Err(ended()))

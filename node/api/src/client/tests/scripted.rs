@@ -325,7 +325,7 @@ impl Streams for Scripted {
                     Ok(appended) => Outcome::Appended(appended),
                     Err(refused) => Outcome::Failed(v1::Failure::from(&refused)),
                 };
-                Ok(v1::AppendBatchResponse { outcome: Some(outcome) })
+                Ok(v1::AppendBatchResponse { outcome: Some(outcome), leader: String::new() })
             }
         });
         Ok(Response::new(Box::pin(answers)))
