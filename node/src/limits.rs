@@ -265,6 +265,8 @@ pub const RAFT_CORE_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 // ---- Sealing, and sealed files between members ----
 
+/// How often, at most, the log's cache is told what is applied.
+pub const APPLIED_LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How often, at most, the leader looks whether there is enough to seal.
 pub const SEAL_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Between attempts to seal while the disk is full.
@@ -334,8 +336,8 @@ pub const CLIENT_KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Threads for Raft, its peers and the proposer.
 pub const CONSENSUS_THREADS: usize = 2;
-/// Threads for everything that users can load.
-pub const CLIENT_THREADS: usize = 2;
+/// Most threads for everything that users can load; half of the processors otherwise.
+pub const CLIENT_THREADS_MAX: usize = 8;
 /// Which part of the memory that the node may use the unsealed events may fill: one in so many.
 pub const UNSEALED_MEMORY_PART: u64 = 4;
 /// Which part of that memory one overlay may fill before it is sealed.
@@ -346,6 +348,8 @@ pub const BLOCK_CACHE_MEMORY_PART: u64 = 8;
 pub const LOG_CACHE_MEMORY_PART: u64 = 8;
 /// How long a volume is waited for that another process still holds: the grace of a deleted pod.
 pub const VOLUME_WAIT: Duration = Duration::from_secs(30);
+/// How often it is looked whether Raft has ended: soon enough that Kubernetes restarts the node within an election.
+pub const RAFT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often Raft is looked at for metrics and liveness.
 pub const RAFT_OBSERVATION_INTERVAL: Duration = Duration::from_secs(1);
 /// How often readiness is carried over to `grpc.health.v1`.

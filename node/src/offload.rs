@@ -7,10 +7,12 @@
 //! in place, so that the same seed gives the same run.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::limits;
 
@@ -85,6 +87,42 @@ impl Offload {
             Err(_never_begun) => std::future::pending().await,
         }
     }
+
+    /// As [`Self::run`], for work that can wait: on a thread of its own, which leaves the processors to all others. A
+    /// thread of the pool would stay like that.
+    pub async fn run_aside<T, F>(&self, work: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if self.is_in_place() {
+            return self.run(work).await;
+        }
+        let (done, found) = oneshot::channel();
+        let aside = move || {
+            be_nice();
+            // Whoever waited may be gone.
+            let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        };
+        let spawned = thread::Builder::new().name("aside".to_owned()).spawn(aside);
+        match (spawned, found.await) {
+            (Ok(_), Ok(Ok(found))) => found,
+            (Ok(_), Ok(Err(panic))) => resume_unwind(panic),
+            (Err(error), _) => panic!("no thread can be started: {error}"),
+            (Ok(_), Err(_closed)) => unreachable!("the thread sends before it ends"),
+        }
+    }
+}
+
+/// The kernel's scale ends at 19; at 5 a thread is given a third of what one at 0 gets, and so still comes forward on a
+/// machine that is busy for ever.
+const NICENESS_ASIDE: i32 = 5;
+
+fn be_nice() {
+    let niced = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS_ASIDE);
+    if let Err(error) = niced {
+        tracing::debug!(%error, "work aside runs like all other");
+    }
 }
 
 impl fmt::Debug for Place {
@@ -105,7 +143,6 @@ impl Default for Offload {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::thread;
 
     use super::*;
 
@@ -140,6 +177,13 @@ mod tests {
             release.send(()).unwrap();
         }
         assert_eq!(waiting.await, 7);
+    }
+
+    #[tokio::test]
+    async fn work_aside_has_a_thread_that_lets_others_go_first() {
+        let own = || rustix::process::getpriority_process(Some(rustix::thread::gettid())).unwrap();
+        let aside = Offload::pool().run_aside(own).await;
+        assert_eq!((aside, own()), (NICENESS_ASIDE, 0));
     }
 
     #[tokio::test]

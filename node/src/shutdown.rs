@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
@@ -73,13 +74,15 @@ async fn member_ended(node: &Node) -> anyhow::Error {
     let mut metrics = running.raft().metrics();
     let mut failed = running.failed();
     loop {
+        // At a steady pace: the metrics change with every entry, and each change would wake this task.
+        if let Some(Err(_closed)) = metrics.changed().now_or_never() {
+            return anyhow::anyhow!("raft has ended");
+        }
         if let Err(fatal) = &metrics.borrow_and_update().running_state {
             return anyhow::anyhow!("raft has failed: {fatal}");
         }
         tokio::select! {
-            changed = metrics.changed() => if changed.is_err() {
-                return anyhow::anyhow!("raft has ended");
-            },
+            () = tokio::time::sleep(limits::RAFT_LOOK_INTERVAL) => {}
             Ok(why) = failed.wait_for(Option::is_some) => {
                 let why = why.clone().unwrap_or_default();
                 return anyhow::anyhow!(why);

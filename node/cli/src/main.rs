@@ -21,6 +21,7 @@ mod streams;
 mod time;
 mod watch;
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use args::{Args, Command};
@@ -48,8 +49,14 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         return args::completions(shell, output);
     }
     let runtime = match args.command {
-        // Many clients in one process: one thread for all would be measured instead of the store.
-        Command::Bench(_) => Builder::new_multi_thread().enable_all().build(),
+        // Many clients in one process, and perhaps the store beside it: half of the machine is theirs.
+        Command::Bench(_) => {
+            let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            Builder::new_multi_thread()
+                .worker_threads((processors / 2).max(1))
+                .enable_all()
+                .build()
+        }
         _ => Builder::new_current_thread().enable_all().build(),
     };
     runtime.map_err(Failure::Runtime)?.block_on(async {

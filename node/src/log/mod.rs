@@ -29,6 +29,7 @@ mod index;
 mod queue;
 mod reader;
 mod recovery;
+mod spare;
 mod state;
 mod storage;
 mod writer;

@@ -90,7 +90,7 @@ impl Compactor {
                 return Ok(false);
             }
             let store = self.store.clone();
-            self.offload.run(move || store.merge(&plan)).await?;
+            self.offload.run_aside(move || store.merge(&plan)).await?;
             self.engine.write().take_files(self.store.sealed());
             // Only now does nobody hold what was merged away.
             self.store.remove_obsolete();
@@ -105,7 +105,7 @@ impl Compactor {
         let reclaiming = Arc::clone(&removals);
         let reclaimed = self
             .offload
-            .run(move || {
+            .run_aside(move || {
                 let positions = match reclaiming.positions(&store.sealed()) {
                     Ok(positions) => positions,
                     // Put off: who keeps the store has heard of damage where it was met.

@@ -413,6 +413,7 @@ async fn release_applied(log: LogStore, mut applied: watch::Receiver<Applied>) {
         if let Some(index) = next_index.checked_sub(1) {
             log.set_applied(index);
         }
+        tokio::time::sleep(limits::APPLIED_LOOK_INTERVAL).await;
     }
 }
 

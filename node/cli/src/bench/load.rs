@@ -169,7 +169,12 @@ impl<W: Workload> Run<W> {
             };
             let events = self.recorder.events();
             let (kind, ended) = self.workload.operate(client, number, events).await;
+            let failed = ended.is_err();
             self.recorder.ended(client, kind, due.elapsed(), ended);
+            if failed {
+                // It may have failed without waiting for anything, and could go on so for ever.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
