@@ -283,7 +283,7 @@ pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// for it to mend theirs.
 pub const REPAIR_BEFORE_START_MAX: Duration = Duration::from_secs(20);
 /// After a group that needed a block which was not in memory, the blocks of so many groups are read ahead.
-pub const PREFETCHED_GROUPS: u64 = 256;
+pub const PREFETCHED_GROUPS: u64 = 16;
 /// Groups that may wait to have their blocks read ahead; what is beyond is left to apply.
 pub const PREFETCH_QUEUED_MAX: usize = 64;
 /// Bytes of a file in one message. Small enough to come between two pages of a client, large enough to cost little.

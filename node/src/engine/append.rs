@@ -10,7 +10,7 @@ use super::outcome::Appended;
 use super::query::AppendCondition;
 use super::refusal::Refusal;
 use super::{Engine, condition};
-use crate::event::{RecordView, StoredRecord};
+use crate::event::{RecordView, StoredRecord, has_control};
 
 /// What is to be done with an append.
 pub(super) enum Decision {
@@ -92,10 +92,12 @@ fn named_twice(appends: &[StreamAppend]) -> Option<String> {
 }
 
 fn id_twice(appends: &[StreamAppend]) -> Option<[u8; 16]> {
-    let mut ids: Vec<_> = appends.iter().flat_map(|append| event_ids(&append.record)).collect();
-    if ids.len() < 2 {
+    let ids = || appends.iter().flat_map(|append| event_ids(&append.record));
+    // As ids of version 7 are that were made one after the other; so is a single one.
+    if ids().is_sorted_by(|one, next| one < next) {
         return None;
     }
+    let mut ids: Vec<_> = ids().collect();
     ids.sort_unstable();
     ids.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
@@ -103,20 +105,13 @@ fn id_twice(appends: &[StreamAppend]) -> Option<[u8; 16]> {
 /// A name with a control character would make index keys ambiguous. The service refuses them with a better
 /// sentence; this keeps a mistake there out of the files.
 fn invalid_name(record: &RecordView) -> Option<Refusal> {
+    if record.has_plain_names() {
+        return None;
+    }
     let refused =
         |name: &str| has_control(name).then(|| Refusal::InvalidName { name: name.to_owned() });
-    refused(record.stream_id()).or_else(|| {
-        record.events().find_map(|event| {
-            let references = [event.causation_id, event.correlation_id];
-            let mut names = references.into_iter().flatten().chain([event.event_type]);
-            names.find_map(refused).or_else(|| event.tags.iter().find_map(refused))
-        })
-    })
-}
-
-/// Whether a name has a character that ends names in index keys.
-pub(super) fn has_control(name: &str) -> bool {
-    name.bytes().any(|byte| byte < b' ')
+    refused(record.stream_id())
+        .or_else(|| record.events().find_map(|event| event.names().find_map(refused)))
 }
 
 pub(super) fn event_ids(record: &RecordView) -> impl Iterator<Item = [u8; 16]> + '_ {

@@ -2,7 +2,6 @@
 //! by an event in `$streams`.
 
 use super::Engine;
-use super::append::has_control;
 use super::error::ReadError;
 use super::expectation::Expectation;
 use super::head::{Head, StreamStatus};
@@ -10,6 +9,7 @@ use super::notice::{NOTICES_STREAM, StreamChange, notice_record};
 use super::outcome::{Outcome, Removed};
 use super::refusal::Refusal;
 use super::removals::Removal;
+use crate::event::has_control;
 
 impl Engine {
     /// A stream that is deleted already stays as it is, and the answer is the first one's.

@@ -94,6 +94,14 @@ impl Overlay {
         Self { start: position, ..Self::default() }
     }
 
+    /// An empty overlay behind this one, with room for as much: growing step by step means to copy all of it each time.
+    pub(super) fn following(&self, position: u64) -> Self {
+        let mut next = Self::starting_at(position);
+        next.records.reserve(self.records.len());
+        next.ids.reserve(self.ids.len());
+        next
+    }
+
     /// Takes in a record whose ids are all new and whose position and version continue without a gap, with the
     /// head that its stream has now. `creates`: the stream is new, or was deleted.
     pub(super) fn push(&mut self, stored: StoredRecord, head: Head, creates: bool) {

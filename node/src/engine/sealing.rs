@@ -58,7 +58,7 @@ impl Engine {
         }
         self.changed = false;
         self.state.seals += 1;
-        let next = Overlay::starting_at(self.state.next_position);
+        let next = self.active.following(self.state.next_position);
         let overlay = Arc::new(std::mem::replace(&mut self.active, next));
         self.sealings.push_back(Sealing {
             seal: self.state.seals,

@@ -3,8 +3,8 @@
 use bytes::{BufMut as _, BytesMut};
 use uuid::Uuid;
 
-use super::codec::{prefixed_len, put_prefixed, put_varint, varint_len};
-use super::record::RECORD_FORMAT_VERSION;
+use super::codec::{Malformed, prefixed_len, put_prefixed, put_varint, varint_len};
+use super::record::{RECORD_FORMAT_VERSION, has_control};
 use super::view::{
     EVENT_ID_BYTES, HAS_ACTOR_ID, HAS_CAUSATION_ID, HAS_CORRELATION_ID, HAS_DATA_CONTENT_TYPE,
     HAS_METADATA_CONTENT_TYPE, HAS_OCCURRED_AT, HAS_SCHEMA_VERSION, HAS_TAGS,
@@ -89,6 +89,12 @@ impl<'a> EventDraft<'a> {
             + self.data.len()
     }
 
+    /// The texts that become keys of indexes.
+    fn names(&self) -> impl Iterator<Item = &'a str> + '_ {
+        let references = [self.causation_id, self.correlation_id];
+        references.into_iter().flatten().chain([self.event_type]).chain(self.tags.iter().copied())
+    }
+
     fn flags(&self) -> u8 {
         [
             (written_out(self.data_content_type).is_some(), HAS_DATA_CONTENT_TYPE),
@@ -163,5 +169,16 @@ pub fn encode_record(
         debug_assert_eq!(buf.len() - start, len, "an event's size is told before it is written");
     }
     debug_assert_eq!(buf.len(), record_bytes, "a record is made in one allocation");
-    RecordView::new(buf.freeze())
+    if stream_id.is_empty() {
+        return Err(CorruptRecord::NoStream);
+    }
+    if events.is_empty() {
+        return Err(CorruptRecord::NoEvents);
+    }
+    if u32::try_from(record_bytes).is_err() {
+        return Err(Malformed::NumberTooLarge.into());
+    }
+    let plain_names =
+        !has_control(stream_id) && !events.iter().any(|event| event.names().any(has_control));
+    Ok(RecordView::encoded(buf.freeze(), stream_id.len(), events.len(), plain_names))
 }

@@ -15,7 +15,7 @@ mod view;
 
 pub use codec::Malformed;
 pub use encode::{EventDraft, encode_record};
-pub use record::{CorruptRecord, EventSpan, RecordView};
+pub use record::{CorruptRecord, EventSpan, RecordView, has_control};
 pub use stored::StoredRecord;
 pub use view::{EventView, Tags};
 

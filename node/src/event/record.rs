@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::codec::{Malformed, Reader, put_prefixed, put_varint};
+use super::codec::{Malformed, Reader, put_prefixed, put_varint, varint_len};
 use super::view::EVENT_ID_BYTES;
 use super::{EventView, SYSTEM_PREFIX};
 
@@ -49,6 +49,7 @@ pub struct RecordView {
     events_start: u32,
     events: u32,
     stream_len: u32,
+    plain_names: bool,
 }
 
 /// Where an event's bytes lie in its record.
@@ -76,7 +77,8 @@ impl RecordView {
             RECORD_FORMAT_VERSION => {}
             unknown => return Err(CorruptRecord::UnknownVersion(unknown)),
         }
-        let stream_len = reader.text()?.len();
+        let stream_id = reader.text()?;
+        let stream_len = stream_id.len();
         if stream_len == 0 {
             return Err(CorruptRecord::NoStream);
         }
@@ -86,8 +88,10 @@ impl RecordView {
             return Err(CorruptRecord::NoEvents);
         }
         let events_start = reader.at();
+        let mut plain_names = !has_control(stream_id);
         for _ in 0..events {
-            EventView::parse(reader.prefixed()?)?;
+            let event = EventView::parse(reader.prefixed()?)?;
+            plain_names &= !event.names().any(has_control);
         }
         reader.finish()?;
         Ok(Self {
@@ -95,8 +99,31 @@ impl RecordView {
             stream_len: stream_len as u32,
             events_start: events_start as u32,
             events,
+            plain_names,
             bytes,
         })
+    }
+
+    /// A record that was just encoded, of a stream whose id is so long, with so many events: to check it would be to read
+    /// again all that was written.
+    pub(super) fn encoded(
+        bytes: Bytes,
+        stream_len: usize,
+        events: usize,
+        plain_names: bool,
+    ) -> Self {
+        let stream_start = size_of::<u8>() + varint_len(stream_len as u64);
+        let events_start = stream_start + stream_len + varint_len(events as u64);
+        let record = Self {
+            stream_start: stream_start as u32,
+            stream_len: stream_len as u32,
+            events_start: events_start as u32,
+            events: events as u32,
+            plain_names,
+            bytes,
+        };
+        debug_assert_eq!(Self::new(record.bytes.clone()).as_ref(), Ok(&record));
+        record
     }
 
     /// The record as it was encoded.
@@ -107,6 +134,12 @@ impl RecordView {
     /// The stream that the events were appended to.
     pub fn stream_id(&self) -> &str {
         std::str::from_utf8(self.stream_bytes()).expect("`new` read the stream id as UTF-8")
+    }
+
+    /// Whether no name in it, be it of the stream, a type, a tag or what an event refers to, has a control character:
+    /// they end names in index keys.
+    pub const fn has_plain_names(&self) -> bool {
+        self.plain_names
     }
 
     /// Whether the stream belongs to the server.
@@ -166,6 +199,11 @@ impl RecordView {
         let start = self.stream_start as usize;
         &self.bytes[start..start + self.stream_len as usize]
     }
+}
+
+/// Whether a name has a character that ends names in index keys.
+pub fn has_control(name: &str) -> bool {
+    name.bytes().any(|byte| byte < b' ')
 }
 
 impl fmt::Debug for RecordView {

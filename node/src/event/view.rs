@@ -88,6 +88,14 @@ impl<'a> EventView<'a> {
     }
 }
 
+impl<'a> EventView<'a> {
+    /// The texts that become keys of indexes.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let references = [self.causation_id, self.correlation_id];
+        references.into_iter().flatten().chain([self.event_type]).chain(self.tags.iter())
+    }
+}
+
 fn content_type<'a>(reader: &mut Reader<'a>, written: bool) -> Result<&'a str, CorruptRecord> {
     if !written {
         return Ok(DEFAULT_CONTENT_TYPE);

@@ -48,12 +48,12 @@ pub fn append_command(
         return Err(limit_exceeded("appends", EVENTS, events, "events; send several appends"));
     }
 
-    let mut names = HashSet::with_capacity(streams);
+    let mut names = HashSet::new();
     let mut appends = Vec::with_capacity(streams);
     let mut append_bytes = 0;
     for (index, append) in request.appends.iter().enumerate() {
         check_appendable(index, append)?;
-        if !names.insert(append.stream_id.as_str()) {
+        if streams > 1 && !names.insert(append.stream_id.as_str()) {
             let what = "is named twice; put all its events into one entry";
             let field = format!("appends[{index}].stream_id");
             return Err(invalid_field(&field, &append.stream_id, what));

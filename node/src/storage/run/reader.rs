@@ -1,5 +1,7 @@
 //! Reading a run.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::super::error::ReadError;
@@ -11,12 +13,14 @@ use super::ids::IdBounds;
 #[derive(Debug)]
 pub struct RunReader {
     table: TableReader,
+    /// From the footer, once it was read: every id that is appended is compared with those of every run.
+    ids: OnceLock<IdBounds>,
 }
 
 impl RunReader {
     /// A reader of the run that was written with `bytes` bytes. Touches nothing yet.
     pub fn new(files: &Files, path: impl Into<String>, bytes: u64) -> Self {
-        Self { table: files.table(path.into(), Kind::Run, bytes) }
+        Self { table: files.table(path.into(), Kind::Run, bytes), ids: OnceLock::new() }
     }
 
     /// The file's path in the volume.
@@ -32,7 +36,14 @@ impl RunReader {
 
     /// Whether the event id lies within those of the run. Certain when it says no; reads nothing but the footer.
     pub fn may_have_id(&self, id: &[u8; 16]) -> Result<bool, ReadError> {
-        Ok(IdBounds::from_properties(self.table.properties()?).may_have(id))
+        let ids = match self.ids.get() {
+            Some(ids) => *ids,
+            None => {
+                let ids = IdBounds::from_properties(self.table.properties()?);
+                *self.ids.get_or_init(|| ids)
+            }
+        };
+        Ok(ids.may_have(id))
     }
 
     /// The value of a key.
