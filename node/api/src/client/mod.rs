@@ -114,8 +114,10 @@ impl Client {
                 let timeout = client.options().attempt_timeout;
                 let mut admin = cluster(channel.clone());
                 let asked = admin.status(call::timed(v1::StatusRequest {}, timeout));
-                let answered = call::within(&leader, timeout, asked).await.is_ok();
-                client.shared.endpoints.tried(&leader, answered.then_some(channel));
+                let failed = call::within(&leader, timeout, asked).await.err();
+                // Whoever refuses is there.
+                let reached = !failed.is_some_and(|error| call::breaks_connection(&error));
+                client.shared.endpoints.tried(&leader, reached.then_some(channel));
             });
         }
         endpoints.current().address != server.address

@@ -4,7 +4,16 @@ use super::*;
 
 /// Appends of one event each to a stream of its own, side by side.
 async fn append_side_by_side(appender: &Appender, count: usize) -> Vec<Result<u64, Error>> {
-    let appends = (0..count).map(|number| async move {
+    append_side_by_side_from(appender, 0, count).await
+}
+
+/// The same, to streams of these numbers.
+async fn append_side_by_side_from(
+    appender: &Appender,
+    first: usize,
+    count: usize,
+) -> Vec<Result<u64, Error>> {
+    let appends = (first..first + count).map(|number| async move {
         let answer = appender.append_to(format!("s-{number}"), Expect::NoStream, events(1)).await?;
         Ok(answer.first_position)
     });
@@ -93,4 +102,34 @@ async fn a_caller_is_told_when_its_time_is_up_and_why() {
     let appender = Client::new(options).unwrap().appender();
     let error = appender.append_to("a", Expect::Any, events(1)).await.unwrap_err();
     assert!(matches!(error, Error::GaveUp { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn appends_move_to_the_leader_that_a_server_names() {
+    let (follower, leader) = replicas(vec![], vec![]).await;
+    follower.script(vec![Act::NameLeader(leader.address.to_string()); 10_000]);
+    let appender = client(&[&follower]).appender();
+    let mut appended = 0;
+    while leader.calls().is_empty() {
+        let answers = append_side_by_side_from(&appender, appended, 20).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        appended += 20;
+    }
+    assert_eq!(leader.store.lock().unwrap().events.len(), appended);
+    let asked = follower.calls().len();
+    append_side_by_side_from(&appender, appended, 20).await;
+    assert_eq!(follower.calls().len(), asked, "the follower is left alone");
+}
+
+#[tokio::test]
+async fn a_leader_out_of_reach_is_named_in_vain() {
+    let follower = one([]).await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    follower.script(vec![Act::NameLeader(nobody.to_string()); 10_000]);
+    let appender = client(&[&follower]).appender();
+    for round in 0..20 {
+        let answers = append_side_by_side_from(&appender, 20 * round, 20).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    assert_eq!(follower.calls().len(), 400, "nothing was sent twice");
 }

@@ -23,6 +23,8 @@ pub enum Act {
     KeepSilent,
     /// Refuses.
     Refuse(Reason, Vec<(&'static str, String)>),
+    /// Does as asked, and says that the leader is elsewhere.
+    NameLeader(String),
     /// Breaks a read off after so many events.
     BreakOffAfter(usize),
 }
@@ -311,6 +313,7 @@ impl Streams for Scripted {
                 let request = request?;
                 assert!(request.timeout_ms > 0, "an attempt says how long it waits");
                 let append = request.append.unwrap();
+                let mut leader = String::new();
                 let answer = match server.next_act("append in a batch".to_owned()) {
                     None => server.append_to_store(append),
                     Some(Act::LoseAnswer) => {
@@ -319,13 +322,17 @@ impl Streams for Scripted {
                     }
                     Some(Act::KeepSilent) => std::future::pending().await,
                     Some(Act::Refuse(reason, values)) => Err(reason.status("refused", values)),
+                    Some(Act::NameLeader(named)) => {
+                        leader = named;
+                        server.append_to_store(append)
+                    }
                     Some(act) => panic!("an append cannot {act:?}"),
                 };
                 let outcome = match answer {
                     Ok(appended) => Outcome::Appended(appended),
                     Err(refused) => Outcome::Failed(v1::Failure::from(&refused)),
                 };
-                Ok(v1::AppendBatchResponse { outcome: Some(outcome), leader: String::new() })
+                Ok(v1::AppendBatchResponse { outcome: Some(outcome), leader })
             }
         });
         Ok(Response::new(Box::pin(answers)))
