@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use mimalloc::MiMalloc;
 use reckon_node::command::{Cli, Command};
 use reckon_node::config::Config;
 use reckon_node::{logging, serve};
+use tikv_jemallocator::Jemalloc;
 
 /// Half of what an append costs used to be spent in the system's allocator; that of a static binary is slower still.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match run() {

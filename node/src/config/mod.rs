@@ -296,7 +296,8 @@ pub struct LimitsConfig {
     /// Commands that share one entry of the log, by number.
     #[schemars(range(min = 1, max = 65_536))]
     pub group_commands_max: usize,
-    /// Groups on their way through Raft at once.
+    /// Groups on their way through Raft at once. While as many are, commands gather for the next one: more groups are
+    /// smaller groups, and each costs several switches between threads on every member.
     #[schemars(range(min = 1, max = 1024))]
     pub groups_in_flight_max: usize,
 }
@@ -310,7 +311,7 @@ impl Default for LimitsConfig {
             unsealed_bytes_max: GIB,
             group_bytes_max: (512 * KIB) as usize,
             group_commands_max: 1024,
-            groups_in_flight_max: 8,
+            groups_in_flight_max: 2,
         }
     }
 }
