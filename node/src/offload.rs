@@ -119,7 +119,8 @@ impl Offload {
 const NICENESS_ASIDE: i32 = 5;
 
 fn be_nice() {
-    let niced = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS_ASIDE);
+    let niced =
+        rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS_ASIDE);
     if let Err(error) = niced {
         tracing::debug!(%error, "work aside runs like all other");
     }

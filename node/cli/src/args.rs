@@ -111,7 +111,7 @@ pub enum Command {
     /// Seal now what is in memory only, on every member.
     Checkpoint(Checkpoint),
     /// Measure how fast the store takes appends and answers reads.
-    Bench(Bench),
+    Bench(Box<Bench>),
     /// Print completions for a shell, to be sourced by it.
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {

@@ -52,10 +52,7 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
         // Many clients in one process, and perhaps the store beside it: half of the machine is theirs.
         Command::Bench(_) => {
             let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-            Builder::new_multi_thread()
-                .worker_threads((processors / 2).max(1))
-                .enable_all()
-                .build()
+            Builder::new_multi_thread().worker_threads((processors / 2).max(1)).enable_all().build()
         }
         _ => Builder::new_current_thread().enable_all().build(),
     };

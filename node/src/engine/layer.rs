@@ -5,7 +5,7 @@
 //! says may be older than what a newer layer says, and may point at events that were removed since.
 
 use std::fmt::Debug;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use super::error::ReadError;
 use super::head::Head;
@@ -52,6 +52,15 @@ pub trait Layer: Debug + Send + Sync {
 
     /// The first record whose end lies above the position.
     fn record_from(&self, position: u64) -> Result<Option<StoredRecord>, ReadError>;
+
+    /// Visits records from the first one on whose end lies above the position, in their order and without a gap, until
+    /// `visit` says that it was enough, or before that where it is cheap to stop: at least one, if there is one. For many
+    /// records it takes a fraction of the time that [`Self::record_from`] would.
+    fn records_from(
+        &self,
+        position: u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError>;
 
     /// The last record that does not begin above the position.
     fn record_to(&self, position: u64) -> Result<Option<StoredRecord>, ReadError>;

@@ -1,7 +1,7 @@
 //! A sealed run with its records as a layer. What is read is checked against what led to it: an index that points
 //! at something else is damage, never a wrong answer.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 
@@ -40,6 +40,14 @@ impl Layer for SealedLayer {
 
     fn record_from(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {
         Ok(self.record_at_or_after(position)?)
+    }
+
+    fn records_from(
+        &self,
+        position: u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        Ok(self.visit_records_from(position, visit)?)
     }
 
     fn record_to(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {

@@ -104,6 +104,29 @@ impl RecordView {
         })
     }
 
+    /// A record of a file: it was checked when it was applied, and the file's checksums say that it has not changed since.
+    /// To walk over every event again would take most of the time of a read.
+    pub fn stored(bytes: Bytes) -> Result<Self, CorruptRecord> {
+        let mut reader = Reader::new(&bytes);
+        match reader.u8()? {
+            RECORD_FORMAT_VERSION => {}
+            unknown => return Err(CorruptRecord::UnknownVersion(unknown)),
+        }
+        let stream_len = reader.prefixed()?.len();
+        let stream_start = reader.at() - stream_len;
+        let events = reader.varint_u32()?;
+        let record = Self {
+            stream_start: stream_start as u32,
+            stream_len: stream_len as u32,
+            events_start: reader.at() as u32,
+            events,
+            plain_names: true,
+            bytes,
+        };
+        debug_assert_eq!(Self::new(record.bytes.clone()).as_ref(), Ok(&record));
+        Ok(record)
+    }
+
     /// A record that was just encoded, of a stream whose id is so long, with so many events: to check it would be to read
     /// again all that was written.
     pub(super) fn encoded(

@@ -1,6 +1,6 @@
 //! What is sealed, as it is at one moment: an immutable view for readers.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use super::error::ReadError;
@@ -47,6 +47,21 @@ impl SealedLayer {
             }
         }
         Ok(None)
+    }
+
+    /// Visits records from the one on that [`Self::record_at_or_after`] finds, until `visit` breaks or a block ends.
+    pub fn visit_records_from(
+        &self,
+        position: u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let start = self.records.partition_point(|file| file.positions.end <= position);
+        for file in &self.records[start..] {
+            if file.reader.visit_from(position, visit)? {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The last record whose first position is at or below `position`: the one that holds it, or else the one before.

@@ -5,7 +5,7 @@
 //! wait for it) and shows no more (events appended since are left out).
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
@@ -40,7 +40,7 @@ impl Client {
             delivered: 0,
             last: None,
         };
-        let events = futures::stream::unfold(Some(state), |state| async move {
+        let batches = futures::stream::unfold(Some(state), |state| async move {
             let mut state = state?;
             match state.next_batch().await {
                 Ok(Some(batch)) => Some((Ok(batch), Some(state))),
@@ -48,12 +48,8 @@ impl Client {
                 Err(error) => Some((Err(error), None)),
             }
         })
-        .flat_map(|batch: Result<Vec<v1::Event>, Error>| match batch {
-            Ok(events) => futures::stream::iter(events.into_iter().map(Ok)).left_stream(),
-            Err(error) => futures::stream::iter([Err(error)]).right_stream(),
-        })
         .boxed();
-        Ok(Reading { header, events })
+        Ok(Reading { header, ready: Vec::new().into_iter(), batches })
     }
 
     /// Opens a read, retried until its header has arrived.
@@ -94,7 +90,9 @@ pub type ReadAllEvents = Reading<v1::ReadAllHeader>;
 /// break are mended unseen, as long as that works within the client's deadline.
 pub struct Reading<H> {
     header: H,
-    events: BoxStream<'static, Result<v1::Event, Error>>,
+    /// Received and not handed out yet.
+    ready: std::vec::IntoIter<v1::Event>,
+    batches: BoxStream<'static, Result<Vec<v1::Event>, Error>>,
 }
 
 impl<H> Reading<H> {
@@ -114,7 +112,16 @@ impl<H: Unpin> Stream for Reading<H> {
     type Item = Result<v1::Event, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_next_unpin(cx)
+        loop {
+            if let Some(event) = self.ready.next() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            match ready!(self.batches.poll_next_unpin(cx)) {
+                Some(Ok(batch)) => self.ready = batch.into_iter(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 

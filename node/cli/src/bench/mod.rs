@@ -54,7 +54,7 @@ enum Workload {
     #[command(
         after_help = "Examples:\n  reckon bench read-all --rotate-tags 1000 --limit 100 --clients 64"
     )]
-    ReadAll(Measured<ReadAllArgs>),
+    ReadAll(Box<Measured<ReadAllArgs>>),
     /// Append to streams and read them, side by side.
     #[command(after_help = "Examples:\n  reckon bench mixed --reads-percent 80")]
     Mixed(Measured<MixedArgs>),
@@ -88,7 +88,8 @@ impl Bench {
                 let clients = clients(connections, connect)?;
                 load.put_on("read-stream", workload.workload(clients), output).await
             }
-            Workload::ReadAll(Measured { load, workload, connections }) => {
+            Workload::ReadAll(measured) => {
+                let Measured { load, workload, connections } = *measured;
                 let clients = clients(connections, connect)?;
                 load.put_on("read-all", workload.workload(clients), output).await
             }

@@ -1,6 +1,6 @@
 //! The overlay as a layer. Nothing here can fail.
 
-use std::ops::{Bound, Range};
+use std::ops::{Bound, ControlFlow, Range};
 
 use super::{Overlay, StreamIndex};
 use crate::engine::error::ReadError;
@@ -34,6 +34,17 @@ impl Layer for Overlay {
     fn record_from(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {
         let place = self.records.partition_point(|stored| stored.end_position() <= position);
         Ok(self.records.get(place).cloned())
+    }
+
+    fn records_from(
+        &self,
+        position: u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let start = self.records.partition_point(|stored| stored.end_position() <= position);
+        // That it was enough is no failure.
+        let _ = self.records[start..].iter().cloned().try_for_each(visit);
+        Ok(())
     }
 
     fn record_to(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {

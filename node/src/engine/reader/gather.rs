@@ -1,6 +1,8 @@
 //! Gathering: a bounded batch of records of one layer, in the order of a read. Judges no event: that may take
 //! long, and the layer may be the active overlay under its lock.
 
+use std::ops::ControlFlow;
+
 use crate::engine::candidates::{Candidates, Step};
 use crate::engine::error::ReadError;
 use crate::engine::layer::{Layer, record_at};
@@ -102,6 +104,48 @@ fn gather_every(
     removals: &Removals,
     walk: &Walk<'_>,
 ) -> Result<Batch, ReadError> {
+    match walk.direction {
+        Direction::Forward => gather_forward(layer, removals, walk),
+        Direction::Backward => gather_backward(layer, removals, walk),
+    }
+}
+
+fn gather_forward(
+    layer: &dyn Layer,
+    removals: &Removals,
+    walk: &Walk<'_>,
+) -> Result<Batch, ReadError> {
+    let mut batch = Batch::default();
+    let mut at = walk.from;
+    while walk.reaches(at) {
+        if batch.full(walk.records_max) {
+            batch.next = Some(at);
+            return Ok(batch);
+        }
+        let before = at;
+        layer.records_from(at, &mut |stored| {
+            at = stored.end_position();
+            batch.work += 1;
+            consider(&mut batch, removals, walk, stored);
+            if walk.reaches(at) && !batch.full(walk.records_max) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        if at == before {
+            batch.next = beyond(layer, walk);
+            return Ok(batch);
+        }
+    }
+    Ok(batch)
+}
+
+fn gather_backward(
+    layer: &dyn Layer,
+    removals: &Removals,
+    walk: &Walk<'_>,
+) -> Result<Batch, ReadError> {
     let mut batch = Batch::default();
     let mut at = Some(walk.from);
     while let Some(position) = at.filter(|&at| walk.reaches(at)) {
@@ -109,18 +153,11 @@ fn gather_every(
             batch.next = Some(position);
             return Ok(batch);
         }
-        let found = match walk.direction {
-            Direction::Forward => layer.record_from(position)?,
-            Direction::Backward => layer.record_to(position)?,
-        };
-        let Some(stored) = found else {
+        let Some(stored) = layer.record_to(position)? else {
             batch.next = beyond(layer, walk);
             return Ok(batch);
         };
-        at = match walk.direction {
-            Direction::Forward => Some(stored.end_position()),
-            Direction::Backward => stored.first_position.checked_sub(1),
-        };
+        at = stored.first_position.checked_sub(1);
         batch.work += 1;
         consider(&mut batch, removals, walk, stored);
     }

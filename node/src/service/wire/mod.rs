@@ -15,9 +15,7 @@ use reckon_api::v1;
 use tonic::Status;
 use uuid::Uuid;
 
-pub use answer::{
-    append_response, event, list_response, not_its_answer, notice, stream_info,
-};
+pub use answer::{append_response, event, list_response, not_its_answer, notice, stream_info};
 pub use append::{append_command, no_append};
 pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};

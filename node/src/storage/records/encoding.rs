@@ -41,7 +41,7 @@ pub(super) fn read(key: &[u8], value: &Bytes) -> Result<StoredRecord, CorruptRec
     let first_version = reader.varint()?;
     let epoch_us = reader.varint()?;
     let removed = reader.varint_u32()?;
-    let record = RecordView::new(value.slice(reader.at()..))?;
+    let record = RecordView::stored(value.slice(reader.at()..))?;
     let first_position = u64::from_be_bytes(key);
     Ok(StoredRecord { record, first_position, first_version, epoch_us, removed })
 }

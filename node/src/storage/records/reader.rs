@@ -1,5 +1,7 @@
 //! Reading a records file.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use super::super::entries::Entries;
@@ -28,18 +30,56 @@ impl RecordsReader {
 
     /// The first record whose end lies above `position`: the one that holds it, or else the next.
     pub fn at_or_after(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {
+        let mut found = None;
+        self.visit_from(position, &mut |stored| {
+            found = Some(stored);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
+    /// Visits records from the one on that [`Self::at_or_after`] finds, until `visit` breaks or the block that it stands
+    /// in ends; `false` when there is none.
+    pub fn visit_from(
+        &self,
+        position: u64,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<bool, ReadError> {
         if let Some((entries, place)) = self.table.last_until(&encoding::key(position))? {
             let before = self.record(&entries, place)?;
             if before.end_position() > position {
-                return Ok(Some(before));
+                if visit(before).is_continue() {
+                    self.visit_block(&entries, place + 1, visit)?;
+                }
+                return Ok(true);
             }
             if place + 1 < entries.len() {
-                return self.record(&entries, place + 1).map(Some);
+                self.visit_block(&entries, place + 1, visit)?;
+                return Ok(true);
             }
         }
-        let Some(next) = position.checked_add(1) else { return Ok(None) };
-        let found = self.table.first_from(&encoding::key(next))?;
-        found.map(|(entries, place)| self.record(&entries, place)).transpose()
+        let Some(next) = position.checked_add(1) else { return Ok(false) };
+        match self.table.first_from(&encoding::key(next))? {
+            Some((entries, place)) => {
+                self.visit_block(&entries, place, visit)?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn visit_block(
+        &self,
+        entries: &Entries,
+        start: usize,
+        visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        for place in start..entries.len() {
+            if visit(self.record(entries, place)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The last record whose first position is at or below `position`: the one that holds it, or else the one before.

@@ -180,9 +180,7 @@ impl Lane {
     }
 
     fn has_room(&self) -> bool {
-        !self.moving
-            && self.sent.len() < IN_FLIGHT_MAX
-            && self.sent_bytes < IN_FLIGHT_BYTES_MAX
+        !self.moving && self.sent.len() < IN_FLIGHT_MAX && self.sent_bytes < IN_FLIGHT_BYTES_MAX
     }
 
     /// Sends what is ready, as far as there is room.
