@@ -11,6 +11,8 @@ use super::files;
 #[derive(Debug)]
 pub(super) struct Spare {
     path: PathBuf,
+    /// The size of the usual file: a larger one was asked for the sake of one entry.
+    bytes: u64,
     making: Option<JoinHandle<io::Result<(File, u64)>>>,
 }
 
@@ -18,7 +20,7 @@ impl Spare {
     /// None yet. What an earlier process left under the name is of no use: it may not be whole.
     pub fn new(path: PathBuf) -> Self {
         remove(&path);
-        Self { path, making: None }
+        Self { path, bytes: u64::MAX, making: None }
     }
 
     pub fn path(&self) -> &Path {
@@ -40,9 +42,10 @@ impl Spare {
         None
     }
 
-    /// Begins to make the next file. What becomes of it is told by [`Self::take`].
+    /// Begins to make the next file, behind one of this size. What becomes of it is told by [`Self::take`].
     pub fn make(&mut self, bytes: u64) {
-        let path = self.path.clone();
+        self.bytes = self.bytes.min(bytes);
+        let (path, bytes) = (self.path.clone(), self.bytes);
         let making = move || {
             let file = files::make(&path, bytes)?;
             // Else the first appends to the file would wait for all of it.

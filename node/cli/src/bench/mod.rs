@@ -32,7 +32,7 @@ Examples:
   reckon bench append --clients 256 --seconds 10
   reckon bench append --per-append 100 --streams 64 --operations 10000
   reckon bench append --clients 4096 --rate 20000
-  reckon bench append --tag-values 1000 --condition
+  reckon bench append --condition --clients 1024
   reckon bench read-stream --streams 1000 --limit 100
   reckon bench read-all --clients 1 --stale
   reckon bench read-all --rotate-tags 1000 --limit 100 --clients 64

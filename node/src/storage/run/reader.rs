@@ -36,14 +36,11 @@ impl RunReader {
 
     /// Whether the event id lies within those of the run. Certain when it says no; reads nothing but the footer.
     pub fn may_have_id(&self, id: &[u8; 16]) -> Result<bool, ReadError> {
-        let ids = match self.ids.get() {
-            Some(ids) => *ids,
-            None => {
-                let ids = IdBounds::from_properties(self.table.properties()?);
-                *self.ids.get_or_init(|| ids)
-            }
-        };
-        Ok(ids.may_have(id))
+        if let Some(ids) = self.ids.get() {
+            return Ok(ids.may_have(id));
+        }
+        let ids = IdBounds::from_properties(self.table.properties()?);
+        Ok(self.ids.get_or_init(|| ids).may_have(id))
     }
 
     /// The value of a key.

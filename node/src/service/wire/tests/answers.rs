@@ -11,7 +11,7 @@ fn an_answer_names_each_stream_in_the_order_of_the_request() {
     let answered =
         |stream_id: &str| v1::StreamAppended { stream_id: stream_id.to_owned(), last_version: 0 };
     assert_eq!(
-        append_response(&request, &appended),
+        append_response(request, &appended),
         v1::AppendResponse {
             streams: vec![answered("b"), answered("a")],
             first_position: 0,
