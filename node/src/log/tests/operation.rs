@@ -9,7 +9,7 @@ use openraft::storage::RaftLogStorageExt as _;
 use super::disk::Survival;
 use super::*;
 use crate::log::READ_BYTES_MAX;
-use crate::log::files::Directory;
+use crate::log::files::{Directory, Disk as _};
 use crate::log::frame::ALIGNMENT;
 use crate::offload::Offload;
 
