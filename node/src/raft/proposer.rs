@@ -291,3 +291,34 @@ fn answer_all(answers: Vec<(usize, Answer)>, decided: Result<Vec<Outcome>, Propo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(
+        commands: usize,
+    ) -> ((usize, Answer), oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>) {
+        let (answer, decided) = oneshot::channel();
+        ((commands, answer), decided)
+    }
+
+    #[test]
+    fn each_proposal_is_told_what_became_of_its_own_commands() {
+        let sealed = |seal| Outcome::Sealed { seal, position: 0 };
+        let (first, mut told_first) = waiting(2);
+        let (second, mut told_second) = waiting(1);
+        answer_all(vec![first, second], Ok(vec![sealed(1), sealed(2), sealed(3)]));
+        assert_eq!(told_first.try_recv().unwrap().unwrap(), [sealed(1), sealed(2)]);
+        assert_eq!(told_second.try_recv().unwrap().unwrap(), [sealed(3)]);
+    }
+
+    #[test]
+    fn what_befalls_a_group_befalls_all_proposals_in_it() {
+        let (first, mut told_first) = waiting(2);
+        let (second, mut told_second) = waiting(1);
+        answer_all(vec![first, second], Err(ProposeError::Unknown));
+        assert_eq!(told_first.try_recv().unwrap(), Err(ProposeError::Unknown));
+        assert_eq!(told_second.try_recv().unwrap(), Err(ProposeError::Unknown));
+    }
+}

@@ -47,3 +47,22 @@ impl InFlight {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_enter_as_there_is_room_for() {
+        let in_flight = InFlight::new("limits.appends_in_flight_max", 3);
+        let (first, entered) = in_flight.enter_some(2);
+        assert_eq!(entered, 2);
+        let (second, entered) = in_flight.enter_some(2);
+        assert_eq!((second.is_some(), entered), (true, 1));
+        let (none, entered) = in_flight.enter_some(2);
+        assert_eq!((none.is_some(), entered), (false, 0));
+        in_flight.enter().unwrap_err();
+        drop(first);
+        assert_eq!(in_flight.enter_some(5).1, 2);
+    }
+}

@@ -154,8 +154,8 @@ impl Lane {
                             endpoint: open.target.address.clone(),
                             timeout: self.client.options().attempt_timeout,
                         }),
-                        Some(&(first, _)) => due.as_mut().reset(first),
-                        // Nothing that is sent from now on is due earlier.
+                        // What is sent from now on may be due earlier, but not within the grace.
+                        Some(&(first, _)) => due.as_mut().reset(first.min(now + ANSWER_GRACE)),
                         None => due.as_mut().reset(now + ANSWER_GRACE),
                     }
                 }
