@@ -296,9 +296,9 @@ fn answer_all(answers: Vec<(usize, Answer)>, decided: Result<Vec<Outcome>, Propo
 mod tests {
     use super::*;
 
-    fn waiting(
-        commands: usize,
-    ) -> ((usize, Answer), oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>) {
+    type Told = oneshot::Receiver<Result<Vec<Outcome>, ProposeError>>;
+
+    fn waiting(commands: usize) -> ((usize, Answer), Told) {
         let (answer, decided) = oneshot::channel();
         ((commands, answer), decided)
     }

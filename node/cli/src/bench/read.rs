@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use reckon_api::client::Error;
 use reckon_api::{Client, v1};
 
@@ -62,14 +62,8 @@ impl Workload for StreamReads {
             consistency: consistency(self.args.stale),
             ..v1::ReadRequest::default()
         };
-        let read = async {
-            let mut reading = share(&self.clients, client).read(request).await?;
-            while let Some(event) = reading.next().await {
-                event?;
-                events.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        };
+        let read =
+            async { received(share(&self.clients, client).read(request).await?, events).await };
         (0, read.await)
     }
 }
@@ -127,18 +121,24 @@ impl Workload for StoreReads {
             filter,
             ..v1::ReadAllRequest::default()
         };
-        let read = async {
-            let mut reading = share(&self.clients, client).read_all(request).await?;
-            while let Some(event) = reading.next().await {
-                event?;
-                events.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        };
+        let read =
+            async { received(share(&self.clients, client).read_all(request).await?, events).await };
         (0, read.await)
     }
 }
 
-pub fn consistency(stale: bool) -> Option<v1::Consistency> {
+/// Takes all events, and counts each when it is there.
+async fn received(
+    mut reading: impl Stream<Item = Result<v1::Event, Error>> + Unpin,
+    events: &AtomicU64,
+) -> Result<(), Error> {
+    while let Some(event) = reading.next().await {
+        event?;
+        events.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn consistency(stale: bool) -> Option<v1::Consistency> {
     stale.then_some(v1::Consistency { kind: Some(v1::consistency::Kind::Stale(true)) })
 }

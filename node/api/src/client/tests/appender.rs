@@ -109,15 +109,15 @@ async fn appends_move_to_the_leader_that_a_server_names() {
     let (follower, leader) = replicas(vec![], vec![]).await;
     follower.script(vec![Act::NameLeader(leader.address.to_string()); 10_000]);
     let appender = client(&[&follower]).appender();
-    let mut appended = 0;
+    let mut count = 0;
     while leader.calls().is_empty() {
-        let answers = append_side_by_side_from(&appender, appended, 20).await;
+        let answers = append_side_by_side_from(&appender, count, 20).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-        appended += 20;
+        count += 20;
     }
-    assert_eq!(leader.store.lock().unwrap().events.len(), appended);
+    assert_eq!(leader.store.lock().unwrap().events.len(), count);
     let asked = follower.calls().len();
-    append_side_by_side_from(&appender, appended, 20).await;
+    append_side_by_side_from(&appender, count, 20).await;
     assert_eq!(follower.calls().len(), asked, "the follower is left alone");
 }
 
