@@ -8,7 +8,7 @@ use reckon_node::config::Config;
 use reckon_node::{logging, serve};
 use tikv_jemallocator::Jemalloc;
 
-/// Half of what an append costs used to be spent in the system's allocator; that of a static binary is slower still.
+/// An eighth of the processor time of appends was spent in the system's allocator.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 

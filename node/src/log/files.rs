@@ -154,7 +154,7 @@ impl Disk for Directory {
 
 /// Makes a file of zeroes. Its space is taken now, so that a full disk is met when a file is made and never between two
 /// frames. The zeroes are written out, since space that was only reserved makes the file system note with every sync
-/// what of it is in use by now, in a journal of its own: that doubles the time of a sync.
+/// what of it is in use by now, in a write of its own.
 pub(super) fn make(path: &Path, bytes: u64) -> io::Result<File> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
     match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
