@@ -19,6 +19,8 @@ const GROUP_FORMAT_VERSION: u8 = 1;
 
 /// Bytes in front of what the checksum covers: the version and the checksum itself.
 const CHECKSUMMED_FROM: usize = 1 + 4;
+/// Bytes in front of the count of commands.
+const COUNT_FROM: usize = CHECKSUMMED_FROM + 8;
 
 /// Why a committed group cannot be applied. All of it is refused: nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,12 @@ pub fn encode_group(epoch_us: u64, commands: &[Bytes]) -> Bytes {
     let checksum = crc32c::crc32c(&buf[CHECKSUMMED_FROM..]);
     buf[1..CHECKSUMMED_FROM].copy_from_slice(&checksum.to_le_bytes());
     buf.freeze()
+}
+
+/// How many commands a group says it has; 0 when it is too short to be one.
+pub fn commands_in(group: &[u8]) -> u32 {
+    let count = group.get(COUNT_FROM..).and_then(|rest| rest.first_chunk());
+    count.map_or(0, |count| u32::from_le_bytes(*count))
 }
 
 impl Group {

@@ -45,7 +45,7 @@ pub use command::{Command, CorruptCommand, StreamAppend};
 pub use error::{ApplyError, ReadError};
 pub use expectation::Expectation;
 pub use files::OpenError;
-pub use group::{CorruptGroup, Group, encode_group};
+pub use group::{CorruptGroup, Group, commands_in, encode_group};
 pub use head::{Head, StreamStatus};
 pub use layer::{EventPlace, Layer, Posting};
 use layers::Layers;

@@ -1,8 +1,9 @@
 //! Reading ahead: the blocks of sealed files that applying a group will need are brought into memory while the group is
 //! on its way to disks and peers, so that apply seldom waits for a disk.
 //!
-//! Looking up everything twice costs something too. So nothing is looked up while everything is in memory anyway: only
-//! after somebody needed a block that was not, the next groups are read ahead. What cannot be done in time is left out.
+//! Looking up everything twice costs something too. So nothing is looked up while nearly everything is in memory anyway:
+//! only after many blocks were missing, for as many commands as there were, the next groups are read ahead. What cannot
+//! be done in time is left out.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,8 @@ impl Prefetcher {
 
     /// Has the blocks of a group read, if that may help and there is time for it.
     pub fn offer(&self, group: &Bytes) {
-        if self.pressure.calls_for_reading(self.store.blocks_read()) {
+        let commands = u64::from(engine::commands_in(group));
+        if self.pressure.calls_for_reading(self.store.blocks_read(), commands) {
             // When the queue is full, apply reads what it needs by itself.
             let _ = self.groups.try_send(group.clone());
         }
@@ -66,9 +68,11 @@ struct Pressure {
 }
 
 impl Pressure {
-    /// To be asked once per group, with how many blocks had to be read since the start.
-    fn calls_for_reading(&self, blocks_read: u64) -> bool {
-        if self.blocks_read.swap(blocks_read, Ordering::Relaxed) != blocks_read {
+    /// To be asked once per group, with how many blocks had to be read since the start, and the group's commands.
+    fn calls_for_reading(&self, blocks_read: u64, commands: u64) -> bool {
+        let missing =
+            blocks_read.saturating_sub(self.blocks_read.swap(blocks_read, Ordering::Relaxed));
+        if missing > 0 && missing * limits::PREFETCH_COMMANDS_PER_BLOCK >= commands {
             self.groups_left.store(limits::PREFETCHED_GROUPS, Ordering::Relaxed);
             return true;
         }
@@ -84,12 +88,21 @@ mod tests {
     #[test]
     fn groups_are_read_ahead_only_for_a_while_after_a_block_was_missing() {
         let pressure = Pressure::default();
-        assert!(!pressure.calls_for_reading(0), "nothing was ever missing");
-        assert!(pressure.calls_for_reading(3));
+        assert!(!pressure.calls_for_reading(0, 1), "nothing was ever missing");
+        assert!(pressure.calls_for_reading(3, 1));
         for group in 0..limits::PREFETCHED_GROUPS {
-            assert!(pressure.calls_for_reading(3), "group {group}");
+            assert!(pressure.calls_for_reading(3, 1), "group {group}");
         }
-        assert!(!pressure.calls_for_reading(3));
-        assert!(pressure.calls_for_reading(4));
+        assert!(!pressure.calls_for_reading(3, 1));
+        assert!(pressure.calls_for_reading(4, 1));
+    }
+
+    #[test]
+    fn few_missing_blocks_are_no_reason_to_look_up_many_commands_twice() {
+        let pressure = Pressure::default();
+        let commands = 2 * limits::PREFETCH_COMMANDS_PER_BLOCK;
+        assert!(!pressure.calls_for_reading(1, commands));
+        assert!(!pressure.calls_for_reading(2, commands));
+        assert!(pressure.calls_for_reading(4, commands));
     }
 }

@@ -1,11 +1,10 @@
 //! One cache of decoded blocks with one budget in bytes, for all files.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
@@ -47,14 +46,13 @@ impl Weighter<BlockKey, Block> for ByBytes {
     }
 }
 
-/// Hashes the same in every process, so that a simulation reads the same blocks in every run.
-type Hasher = BuildHasherDefault<DefaultHasher>;
 type Lifecycle = DefaultLifecycle<BlockKey, Block>;
 
 /// The cache. Shared by all readers of a store.
 #[derive(Debug)]
 pub struct BlockCache {
-    blocks: Cache<BlockKey, Block, ByBytes, Hasher, Lifecycle>,
+    /// Hashes the same in every process, so that a simulation reads the same blocks in every run.
+    blocks: Cache<BlockKey, Block, ByBytes, FixedState, Lifecycle>,
     files: AtomicU64,
     missed: AtomicU64,
 }
@@ -68,7 +66,8 @@ impl BlockCache {
             .weight_capacity(bytes)
             .build()
             .expect("every required option is set");
-        let blocks = Cache::with_options(options, ByBytes, Hasher::default(), Lifecycle::default());
+        let blocks =
+            Cache::with_options(options, ByBytes, FixedState::default(), Lifecycle::default());
         Self { blocks, files: AtomicU64::new(0), missed: AtomicU64::new(0) }
     }
 

@@ -57,6 +57,19 @@ impl EntriesBuilder {
     }
 }
 
+/// Where an entry's key begins in its block, where its value does, and where that ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spans {
+    key: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Spans {
+    /// Those of no entry.
+    pub const NONE: Self = Self { key: 0, value: 0, end: 0 };
+}
+
 /// The entries of a block that was read. Everything handed out shares its bytes.
 #[derive(Debug)]
 pub(super) struct Entries {
@@ -89,20 +102,25 @@ impl Entries {
 
     /// The key and the value of an entry, by its place from 0.
     pub fn entry(&self, place: usize) -> (&[u8], &[u8]) {
-        let (key, value) = self.spans(place);
-        (&self.bytes[key.0..key.1], &self.bytes[value.0..value.1])
+        self.at(self.spans(place))
+    }
+
+    /// The key and the value of an entry whose [`Self::spans`] are known.
+    pub fn at(&self, spans: Spans) -> (&[u8], &[u8]) {
+        let Spans { key, value, end } = spans;
+        (&self.bytes[key..value], &self.bytes[value..end])
     }
 
     /// The same as bytes that share the block's.
     pub fn shared(&self, place: usize) -> (Bytes, Bytes) {
-        let (key, value) = self.spans(place);
-        (self.bytes.slice(key.0..key.1), self.bytes.slice(value.0..value.1))
+        let Spans { key, value, end } = self.spans(place);
+        (self.bytes.slice(key..value), self.bytes.slice(value..end))
     }
 
     /// The value of an entry, sharing the block's bytes.
     pub fn shared_value(&self, place: usize) -> Bytes {
-        let (_, value) = self.spans(place);
-        self.bytes.slice(value.0..value.1)
+        let Spans { value, end, .. } = self.spans(place);
+        self.bytes.slice(value..end)
     }
 
     /// The first place whose key and value are not `before`; all those that are come first.
@@ -125,14 +143,15 @@ impl Entries {
         self.bytes.len() + size_of_val::<[u32]>(&self.starts)
     }
 
-    fn spans(&self, place: usize) -> ((usize, usize), (usize, usize)) {
+    /// Where the key and the value of an entry lie.
+    pub fn spans(&self, place: usize) -> Spans {
         let mut reader = Reader::starting_at(&self.bytes, self.starts[place] as usize);
         let mut length =
             || reader.varint().expect("`parse` read the lengths of every entry") as usize;
         let (key_bytes, value_bytes) = (length(), length());
         let key = reader.at();
         let value = key + key_bytes;
-        ((key, value), (value, value + value_bytes))
+        Spans { key, value, end: value + value_bytes }
     }
 }
 

@@ -1,13 +1,12 @@
 //! Merging: eight runs of a level become one of the next, so that a look-up meets few runs however many seals there
 //! were. Which ones is a function of the seals' numbers, so that all replicas make the same files.
 
-use std::cmp::Ordering;
 use std::ops::{Range, RangeInclusive};
 
 use super::super::checkpoint::{Checkpoint, FileMeta, RecordsMeta, RunMeta};
 use super::super::names;
 use super::super::records::{RecordsJoiner, RecordsReader};
-use super::super::run::{RunEntries, RunReader, RunWriter};
+use super::super::run::{MergedEntries, RunReader, RunWriter};
 use super::output::Output;
 use super::seal::ENTRIES_BETWEEN_LOOKS;
 use super::{Shared, Store, StoreError};
@@ -188,50 +187,20 @@ fn merge_runs(
         let mut sources = Vec::with_capacity(plan.runs.len());
         for run in &plan.runs {
             let reader = RunReader::new(&shared.files, &run.file.name, run.file.bytes);
-            let mut entries = reader.entries()?;
-            entries.advance()?;
-            sources.push(entries);
+            sources.push(reader.entries()?);
         }
+        let mut merged = MergedEntries::new(sources)?;
         for count in 0_usize.. {
             if count.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
                 shared.check_running()?;
             }
-            if !write_least(&mut sources, &mut writer)? {
-                break;
-            }
+            let Some((key, value)) = merged.entry() else { break };
+            writer.push(key, value)?;
+            merged.advance()?;
         }
         Ok((writer.finish()?, ()))
     })?;
     Ok(RunMeta { file, level, seals, positions })
-}
-
-/// Writes the least key of all sources with the value of the newest, and moves on; `false` when all have ended. The
-/// sources are in the order of their age.
-fn write_least(sources: &mut [RunEntries], writer: &mut RunWriter) -> Result<bool, StoreError> {
-    let mut least: Option<(usize, &[u8])> = None;
-    // More than one source has the least key: those in front of the newest have to move on too.
-    let mut shared = false;
-    for (place, source) in sources.iter().enumerate() {
-        let Some((key, _)) = source.entry() else { continue };
-        let order = least.map_or(Ordering::Less, |(_, found)| key.cmp(found));
-        if order.is_le() {
-            shared = order.is_eq();
-            least = Some((place, key));
-        }
-    }
-    let Some((newest, _)) = least else { return Ok(false) };
-    let (older, rest) = sources.split_at_mut(newest);
-    let Some((key, value)) = rest[0].entry() else { return Ok(false) };
-    writer.push(key, value)?;
-    if shared {
-        for source in older {
-            if source.entry().is_some_and(|(other, _)| other == key) {
-                source.advance()?;
-            }
-        }
-    }
-    rest[0].advance()?;
-    Ok(true)
 }
 
 #[cfg(test)]

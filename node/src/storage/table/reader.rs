@@ -51,6 +51,8 @@ pub(in super::super) struct TableReader {
 struct Opened {
     file: Arc<dyn VolumeFile>,
     footer: Footer,
+    /// The root of the filter's index, once it was read: every new stream and id is looked for in every run's filter.
+    filter_index: OnceLock<Arc<Entries>>,
 }
 
 impl TableReader {
@@ -105,8 +107,9 @@ impl TableReader {
 
     /// Whether a key may be among the filter's. Certain when it says no; `true` when the table has no filter.
     pub fn may_contain(&self, filter_key: &[u8]) -> Result<bool, ReadError> {
-        let Some(root) = self.opened()?.footer.filter_root else { return Ok(true) };
-        let Some(leaf) = self.leaf_of(root, filter_key)? else { return Ok(false) };
+        let opened = self.opened()?;
+        let Some(root) = opened.footer.filter_root else { return Ok(true) };
+        let Some(leaf) = self.filter_leaf(opened, root, filter_key)? else { return Ok(false) };
         let bits = self.filter_at(leaf)?;
         filter::may_contain(&bits, filter_key).map_err(|what| self.damaged(leaf.offset, what))
     }
@@ -177,11 +180,37 @@ impl TableReader {
         let mut handle = root.handle;
         for _ in 0..root.depth {
             let index = self.entries_at(BlockKind::Index, handle)?;
-            let after = index.partition_point(|first_key, _| first_key <= key);
-            let Some(place) = after.checked_sub(1) else { return Ok(None) };
-            handle = self.place(&index, place, handle)?;
+            let Some(below) = self.below(&index, key, handle)? else { return Ok(None) };
+            handle = below;
         }
         Ok(Some(handle))
+    }
+
+    /// Where the last block below an index is whose first key is at or below `key`.
+    fn below(&self, index: &Entries, key: &[u8], at: Handle) -> Result<Option<Handle>, ReadError> {
+        let after = index.partition_point(|first_key, _| first_key <= key);
+        after.checked_sub(1).map(|place| self.place(index, place, at)).transpose()
+    }
+
+    /// As [`Self::leaf_of`], with the root in memory.
+    fn filter_leaf(
+        &self,
+        opened: &Opened,
+        root: Root,
+        key: &[u8],
+    ) -> Result<Option<Handle>, ReadError> {
+        let Some(depth) = root.depth.checked_sub(1) else { return Ok(Some(root.handle)) };
+        let index = match opened.filter_index.get() {
+            Some(index) => index,
+            None => {
+                let index = self.entries_at(BlockKind::Index, root.handle)?;
+                opened.filter_index.get_or_init(|| index)
+            }
+        };
+        match self.below(index, key, root.handle)? {
+            Some(handle) => self.leaf_of(Root { handle, depth }, key),
+            None => Ok(None),
+        }
     }
 
     fn place(&self, index: &Entries, place: usize, at: Handle) -> Result<Handle, ReadError> {
@@ -257,6 +286,6 @@ impl TableReader {
         let footer = Footer::read(&footer, self.kind, bytes)
             .map_err(|what| self.damaged(footer_offset, what))?;
         // Another thread may have been first; then both read the same.
-        Ok(self.opened.get_or_init(|| Opened { file, footer }))
+        Ok(self.opened.get_or_init(|| Opened { file, footer, filter_index: OnceLock::new() }))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::super::block::{self, BlockKind, HEADER_BYTES, Header};
-use super::super::entries::Entries;
+use super::super::entries::{Entries, Spans};
 use super::super::error::ReadError;
 use super::super::volume::VolumeFile;
 
@@ -26,11 +26,22 @@ pub(in super::super) struct Scan {
     entries: Option<Entries>,
     /// The place in it of the entry that was moved to last.
     place: usize,
+    /// Where its key and its value lie in the block.
+    spans: Spans,
 }
 
 impl Scan {
     pub(super) const fn new(file: Arc<dyn VolumeFile>, path: String, end: u64) -> Self {
-        Self { file, path, offset: 0, end, ahead: Bytes::new(), entries: None, place: 0 }
+        Self {
+            file,
+            path,
+            offset: 0,
+            end,
+            ahead: Bytes::new(),
+            entries: None,
+            place: 0,
+            spans: Spans::NONE,
+        }
     }
 
     /// Moves to the next entry, at first to the first one; `false` when there is none.
@@ -39,6 +50,7 @@ impl Scan {
             && self.place + 1 < entries.len()
         {
             self.place += 1;
+            self.spans = entries.spans(self.place);
             return Ok(true);
         }
         self.entries = None;
@@ -46,7 +58,9 @@ impl Scan {
         while let Some((kind, raw)) = self.next_block()? {
             // A block of entries has at least one.
             if kind == BlockKind::Entries && !raw.is_empty() {
-                self.entries = Some(self.parse(raw)?);
+                let entries = self.parse(raw)?;
+                self.spans = entries.spans(0);
+                self.entries = Some(entries);
                 return Ok(true);
             }
         }
@@ -55,7 +69,7 @@ impl Scan {
 
     /// The key and the value that was moved to; `None` before the first and after the last.
     pub fn entry(&self) -> Option<(&[u8], &[u8])> {
-        self.entries.as_ref().map(|entries| entries.entry(self.place))
+        self.entries.as_ref().map(|entries| entries.at(self.spans))
     }
 
     /// The same as bytes that share the block's.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::faulty::FaultyVolume;
 use super::sample;
 use crate::event::StoredRecord;
+use crate::storage::run::MergedEntries;
 use crate::storage::{Files, RecordsReader, RecordsWriter, RunReader, RunWriter, WriteError, keys};
 
 const CACHE_BYTES: u64 = 1 << 20;
@@ -57,8 +58,49 @@ fn check_around(
     Ok(())
 }
 
+#[test]
+fn a_filter_of_many_pages_knows_every_key_and_few_others() {
+    let index: BTreeMap<_, _> =
+        (0..20_000).map(|number| (keys::head(&format!("s-{number}")), Vec::new())).collect();
+    let files = files();
+    let run = run(&files, &index);
+    for key in index.keys() {
+        assert!(run.may_contain(key).unwrap());
+    }
+    let others = (0..20_000).map(|number| keys::head(&format!("s-{number}-other")));
+    let passed = others.filter(|key| run.may_contain(key).unwrap()).count();
+    assert!(passed < 20_000 / 25, "{passed}");
+    assert!(!run.may_contain(b"A").unwrap(), "below the first page");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn runs_read_as_one_give_every_key_once_and_the_newest_value(
+        maps in prop::collection::vec(prop::collection::btree_map(0_u8..40, any::<u8>(), 0..30), 1..6),
+    ) {
+        let files = files();
+        let mut expected = BTreeMap::new();
+        let mut entries = Vec::new();
+        for (number, map) in maps.iter().enumerate() {
+            let path = format!("run{number}");
+            let mut writer = RunWriter::create(files.volume(), &path).unwrap();
+            for (key, value) in map {
+                writer.push(&[*key], &[*value]).unwrap();
+                expected.insert(vec![*key], vec![*value]);
+            }
+            let summary = writer.finish().unwrap();
+            entries.push(RunReader::new(&files, path, summary.bytes).entries().unwrap());
+        }
+        let mut merged = MergedEntries::new(entries).unwrap();
+        let mut found = Vec::new();
+        while let Some((key, value)) = merged.entry() {
+            found.push((key.to_vec(), value.to_vec()));
+            merged.advance().unwrap();
+        }
+        prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_run_answers_as_a_sorted_map_would(
