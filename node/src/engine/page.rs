@@ -63,9 +63,7 @@ impl RecordedEvent {
 
     /// The events of a record that are still there, in order.
     pub(super) fn of(stored: &StoredRecord) -> impl Iterator<Item = Self> + '_ {
-        (stored.removed..)
-            .zip(stored.record.spans())
-            .map(|(index, span)| Self::new(stored, index, span))
+        stored.spans().map(|(index, span)| Self::new(stored, index, span))
     }
 
     /// Whether the event belongs to the server.
@@ -85,6 +83,11 @@ impl RecordedEvent {
     /// The record that the event is part of.
     pub const fn record(&self) -> &RecordView {
         &self.record
+    }
+
+    /// The event as it stands in its record.
+    pub fn encoded(&self) -> &[u8] {
+        self.record.event_bytes(self.span)
     }
 
     /// Size of the event in its record, in bytes.

@@ -11,6 +11,12 @@ pub trait Select: Debug + Send + Sync {
     /// indexes have for them. `None`: nothing can be said, every event has to be looked at.
     fn candidates(&self) -> Option<&[QueryItem]>;
 
+    /// Whether an event that is encoded so is certainly not chosen. Asked first, of every event of a record, and so to be
+    /// answered quickly.
+    fn rules_out(&self, _event: &[u8]) -> bool {
+        false
+    }
+
     /// Whether the event is chosen. It is asked about every candidate: the indexes may give more than what
     /// matches, since they know records and not events.
     fn selects(&self, event: &RecordedEvent) -> Result<bool, SelectError>;

@@ -38,6 +38,11 @@ impl StoredRecord {
         (self.first_version..=self.last_version()).contains(&version)
     }
 
+    /// The number (removed ones counted, from 0) of each event that is still there, in order, and where it lies.
+    pub fn spans(&self) -> impl Iterator<Item = (u32, EventSpan)> + '_ {
+        (self.removed..).zip(self.record.spans())
+    }
+
     /// Where the event with this number (removed ones counted, from 0) lies; `None`: it is not there any more,
     /// or never was.
     pub fn span(&self, index: u32) -> Option<EventSpan> {

@@ -1,5 +1,6 @@
 //! A filter, compiled.
 
+use memchr::memmem;
 use reckon_api::v1;
 
 use super::candidates::candidates;
@@ -17,6 +18,8 @@ pub struct Filter {
     /// From the cheapest.
     terms: Vec<Term>,
     candidates: Option<Vec<QueryItem>>,
+    /// Bytes that stand in every event that is chosen.
+    needle: Option<memmem::Finder<'static>>,
 }
 
 impl Filter {
@@ -32,13 +35,19 @@ impl Filter {
             .collect::<Result<Vec<_>, _>>()?;
         terms.sort_by_key(|term| term.condition.cost_rank());
         let candidates = candidates(&terms);
-        Ok(Self { terms, candidates })
+        let needle = terms.iter().filter_map(Term::needle).max_by_key(|name| name.len());
+        let needle = needle.map(|name| memmem::Finder::new(name).into_owned());
+        Ok(Self { terms, candidates, needle })
     }
 }
 
 impl Select for Filter {
     fn candidates(&self) -> Option<&[QueryItem]> {
         self.candidates.as_deref()
+    }
+
+    fn rules_out(&self, event: &[u8]) -> bool {
+        self.needle.as_ref().is_some_and(|needle| needle.find(event).is_none())
     }
 
     fn selects(&self, event: &RecordedEvent) -> Result<bool, SelectError> {

@@ -130,6 +130,7 @@ impl StateReader {
             return Ok(None);
         }
         let mut work = 0;
+        let mut events = Vec::new();
         loop {
             let batch = self.gather_all(&Walk {
                 from: at,
@@ -140,11 +141,16 @@ impl StateReader {
                 records_max,
             })?;
             for readable in &batch.records {
-                let outside = |event: &RecordedEvent| {
-                    direction.before(event.position, at) || direction.before(to, event.position)
-                };
-                for event in readable.events(direction).into_iter().filter(|e| !outside(e)) {
-                    let position = event.position;
+                let stored = &readable.stored;
+                readable.put_events(direction, &mut events);
+                for &(index, span) in &events {
+                    let position = stored.first_position + u64::from(index);
+                    let outside = direction.before(position, at) || direction.before(to, position);
+                    let bytes = stored.record.event_bytes(span);
+                    if outside || read.select.is_some_and(|select| select.rules_out(bytes)) {
+                        continue;
+                    }
+                    let event = RecordedEvent::new(stored, index, span);
                     let selected = read.select.map_or(Ok(true), |select| select.selects(&event))?;
                     if selected && visit(event).is_break() {
                         return Ok(Some(position));

@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use crate::engine::candidates::{Candidates, Step};
 use crate::engine::error::ReadError;
 use crate::engine::layer::{Layer, record_at};
-use crate::engine::page::{Direction, RecordedEvent};
+use crate::engine::page::Direction;
 use crate::engine::query::QueryItem;
 use crate::engine::removals::Removals;
-use crate::event::StoredRecord;
+use crate::event::{EventSpan, StoredRecord};
 use crate::limits::{READ_BATCH_BYTES_MAX, READ_BATCH_WORK_MAX};
 
 /// Which records of the store are wanted, and from where on.
@@ -61,15 +61,15 @@ pub(super) struct Readable {
 }
 
 impl Readable {
-    /// Its readable events in the order of the read.
-    pub fn events(&self, direction: Direction) -> Vec<RecordedEvent> {
-        let mut events: Vec<_> = RecordedEvent::of(&self.stored)
-            .filter(|event| event.version >= self.first_version)
-            .collect();
+    /// Puts its readable events in the place of `events`, in the order of the read: their numbers in the record, and
+    /// where they lie.
+    pub fn put_events(&self, direction: Direction, events: &mut Vec<(u32, EventSpan)>) {
+        let first_index = self.first_version.saturating_sub(self.stored.first_version);
+        events.clear();
+        events.extend(self.stored.spans().filter(|(index, _)| u64::from(*index) >= first_index));
         if direction == Direction::Backward {
             events.reverse();
         }
-        events
     }
 }
 

@@ -4,7 +4,7 @@ use super::StateReader;
 use super::gather::Batch;
 use crate::engine::error::ReadError;
 use crate::engine::layer::Layer;
-use crate::engine::page::{Direction, Page, PageBuilder};
+use crate::engine::page::{Direction, Page, PageBuilder, RecordedEvent};
 use crate::limits::{READ_BATCH_RECORDS_MAX, READ_PAGE_BYTES_MAX, READ_PAGE_EVENTS_MAX};
 
 /// What is wanted of a stream. All bounds are inclusive.
@@ -51,19 +51,24 @@ impl StateReader {
             Direction::Backward => (read.from.min(last), first),
         };
         let mut page = PageBuilder::new(read.events_max, read.bytes_max);
+        let mut events = Vec::new();
         let mut at = Some(from).filter(|&from| !direction.before(to, from));
         while let Some(version) = at {
             let records_max = READ_BATCH_RECORDS_MAX.min(page.room());
             let walk =
                 StreamWalk { stream_id: read.stream_id, from: version, to, direction, records_max };
             let batch = self.gather_stream(&walk)?;
-            for event in batch.records.iter().flat_map(|readable| readable.events(direction)) {
-                if direction.before(event.version, version) || direction.before(to, event.version) {
-                    continue;
-                }
-                let version = event.version;
-                if !page.offer(event) {
-                    return Ok(page.finish(Some(version)));
+            for readable in &batch.records {
+                readable.put_events(direction, &mut events);
+                for &(index, span) in &events {
+                    let event = RecordedEvent::new(&readable.stored, index, span);
+                    let at = event.version;
+                    if direction.before(at, version) || direction.before(to, at) {
+                        continue;
+                    }
+                    if !page.offer(event) {
+                        return Ok(page.finish(Some(at)));
+                    }
                 }
             }
             at = batch.next;

@@ -166,6 +166,25 @@ fn the_indexes_are_told_the_most_that_they_can_answer() {
     }
 }
 
+#[test]
+fn events_without_a_name_that_every_chosen_one_has_are_ruled_out_by_their_bytes() {
+    let event = Given { event_type: "Placed", tags: &["customer:7"], ..Given::default() }.event();
+    let ruled_out = |terms| filter(terms).rules_out(event.encoded());
+    let (paid, other) = (types(&["Paid"]), any_tag(&["customer:8"]));
+    assert!(ruled_out(vec![term(paid.clone())]));
+    assert!(ruled_out(vec![term(other.clone())]));
+    assert!(ruled_out(vec![
+        term(types(&["Placed"])),
+        term(all_tags(&["customer:7", "customer:80"]))
+    ]));
+    assert!(ruled_out(vec![term(query(&[(&["Placed"], &["customer:8"])]))]));
+    // Whoever carries one of several need not have any one of them.
+    assert!(!ruled_out(vec![term(any_tag(&["customer:8", "customer:9"]))]));
+    assert!(!ruled_out(vec![term(query(&[(&["Paid"], &[]), (&["Placed"], &[])]))]));
+    assert!(!ruled_out(vec![not(paid), not(other)]));
+    assert!(!ruled_out(vec![term(types(&["Placed"])), term(any_tag(&["customer:7"]))]));
+}
+
 /// Kinds of terms over few names, so that they often hold.
 fn kinds() -> impl Strategy<Value = Kind> {
     let names = || prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..3);
@@ -220,7 +239,9 @@ proptest! {
         let selected =
             terms.iter().all(|term| holds_plainly(term, &stream_id, &event_type, &tags));
         let filter = filter(terms);
-        prop_assert_eq!(filter.selects(&given.event()), Ok(selected));
+        let event = given.event();
+        prop_assert_eq!(filter.selects(&event), Ok(selected));
+        prop_assert!(!(selected && filter.rules_out(event.encoded())), "{:?}", filter);
         if let (true, Some(items)) = (selected, filter.candidates()) {
             let fulfilled = items.iter().any(|item| {
                 (item.types.is_empty() || item.types.contains(&event_type))
