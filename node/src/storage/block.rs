@@ -130,6 +130,16 @@ impl Encoder {
     }
 }
 
+/// Appends a block that was read and checked, header included, to `out`, for the place `offset` in another file.
+pub(super) fn copy(block: &[u8], offset: u64, out: &mut Vec<u8>) -> Handle {
+    let (header, stored) = block.split_at(HEADER_BYTES);
+    let checked_header = &header[..CHECKED_HEADER_BYTES];
+    out.extend_from_slice(checked_header);
+    out.put_u32_le(checksum(offset, checked_header, stored));
+    out.extend_from_slice(stored);
+    Handle { offset, bytes: block.len() as u32 }
+}
+
 impl std::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Encoder").finish_non_exhaustive()

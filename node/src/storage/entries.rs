@@ -100,6 +100,11 @@ impl Entries {
         self.starts.len()
     }
 
+    /// Bytes of the block before compression.
+    pub const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The key and the value of an entry, by its place from 0.
     pub fn entry(&self, place: usize) -> (&[u8], &[u8]) {
         self.at(self.spans(place))

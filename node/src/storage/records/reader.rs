@@ -136,14 +136,9 @@ pub struct RecordsEntries {
 }
 
 impl RecordsEntries {
-    /// Moves to the next record; `false` when there is none.
-    pub(super) fn advance(&mut self) -> Result<bool, ReadError> {
-        self.scan.advance()
-    }
-
-    /// The record that was moved to, as it stands in the file.
-    pub(super) fn entry(&self) -> Option<(&[u8], &[u8])> {
-        self.scan.entry()
+    /// The next block of records, at least one, and as it stands in the file.
+    pub(super) fn next_block(&mut self) -> Result<Option<(Entries, Bytes)>, ReadError> {
+        self.scan.next_entries()
     }
 }
 

@@ -153,13 +153,8 @@ fn join_records(
         for meta in join {
             let reader = RecordsReader::new(&shared.files, &meta.file.name, meta.file.bytes);
             let mut entries = reader.entries()?;
-            for count in 0_usize.. {
-                if count.is_multiple_of(ENTRIES_BETWEEN_LOOKS) {
-                    shared.check_running()?;
-                }
-                if !joiner.copy_next(&mut entries)? {
-                    break;
-                }
+            while joiner.copy_next(&mut entries)? {
+                shared.check_running()?;
             }
         }
         Ok((joiner.finish()?, ()))

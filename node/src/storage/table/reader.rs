@@ -126,9 +126,9 @@ impl TableReader {
         let opened = self.opened()?;
         let mut scan = self.scan()?;
         let mut entries = 0;
-        while let Some((kind, raw)) = scan.next_block()? {
-            if kind == BlockKind::Entries {
-                entries += scan.parse(raw)?.len() as u64;
+        while let Some(block) = scan.next_block()? {
+            if block.kind == BlockKind::Entries {
+                entries += scan.parse(block.raw)?.len() as u64;
             }
         }
         if entries != opened.footer.entries {

@@ -30,6 +30,15 @@ pub(in super::super) struct Scan {
     spans: Spans,
 }
 
+/// A block that was read and checked.
+pub(super) struct ReadBlock {
+    pub kind: BlockKind,
+    /// What it holds.
+    pub raw: Bytes,
+    /// As it stands in the file, header included.
+    pub stored: Bytes,
+}
+
 impl Scan {
     pub(super) const fn new(file: Arc<dyn VolumeFile>, path: String, end: u64) -> Self {
         Self {
@@ -53,18 +62,22 @@ impl Scan {
             self.spans = entries.spans(self.place);
             return Ok(true);
         }
-        self.entries = None;
         self.place = 0;
-        while let Some((kind, raw)) = self.next_block()? {
+        self.entries = self.next_entries()?.map(|(entries, _block)| entries);
+        self.spans = self.entries.as_ref().map_or(Spans::NONE, |entries| entries.spans(0));
+        Ok(self.entries.is_some())
+    }
+
+    /// The next block of entries, parsed, and as it stands in the file; `None` when there is none. Entries of a block that
+    /// [`Self::advance`] has come to are passed over.
+    pub fn next_entries(&mut self) -> Result<Option<(Entries, Bytes)>, ReadError> {
+        while let Some(block) = self.next_block()? {
             // A block of entries has at least one.
-            if kind == BlockKind::Entries && !raw.is_empty() {
-                let entries = self.parse(raw)?;
-                self.spans = entries.spans(0);
-                self.entries = Some(entries);
-                return Ok(true);
+            if block.kind == BlockKind::Entries && !block.raw.is_empty() {
+                return Ok(Some((self.parse(block.raw)?, block.stored)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The key and the value that was moved to; `None` before the first and after the last.
@@ -83,7 +96,7 @@ impl Scan {
     }
 
     /// The next block of any kind, checked.
-    pub(super) fn next_block(&mut self) -> Result<Option<(BlockKind, Bytes)>, ReadError> {
+    pub(super) fn next_block(&mut self) -> Result<Option<ReadBlock>, ReadError> {
         if self.offset == self.end {
             return Ok(None);
         }
@@ -91,11 +104,12 @@ impl Scan {
         let header = Header::read(&self.ahead).map_err(|what| self.damaged(what))?;
         let bytes = HEADER_BYTES + header.stored_bytes;
         self.read_ahead(bytes)?;
-        let raw = block::decode(header.kind, self.offset, &self.ahead.slice(..bytes))
-            .map_err(|what| self.damaged(what))?;
+        let stored = self.ahead.slice(..bytes);
+        let raw =
+            block::decode(header.kind, self.offset, &stored).map_err(|what| self.damaged(what))?;
         self.ahead = self.ahead.slice(bytes..);
         self.offset += bytes as u64;
-        Ok(Some((header.kind, raw)))
+        Ok(Some(ReadBlock { kind: header.kind, raw, stored }))
     }
 
     /// Takes the entries out of the block that was read last.

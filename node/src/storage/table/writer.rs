@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ring::digest;
 
-use super::super::block::{BlockKind, Encoder, Handle};
-use super::super::entries::EntriesBuilder;
+use super::super::block::{self, BlockKind, Encoder, Handle};
+use super::super::entries::{Entries, EntriesBuilder};
 use super::super::error::WriteError;
 use super::super::filter::FilterBuilder;
 use super::super::volume::{Volume, VolumeFile};
@@ -94,6 +94,27 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Adds a block of entries of another table as it stands there; its first key lies above all before it.
+    pub fn push_block(
+        &mut self,
+        entries: &Entries,
+        stored: &[u8],
+        note: &[u8],
+    ) -> Result<(), WriteError> {
+        self.write_block()?;
+        let Some(last) = entries.len().checked_sub(1) else { return Ok(()) };
+        let ((first_key, _), (last_key, _)) = (entries.entry(0), entries.entry(last));
+        if self.entries > 0 && first_key <= self.last_key.as_slice() {
+            return Err(WriteError::Unordered { file: self.writer.path.clone() });
+        }
+        let handle = self.writer.copy(stored)?;
+        self.index.push(&mut self.writer, first_key, handle, note)?;
+        self.last_key.clear();
+        self.last_key.extend_from_slice(last_key);
+        self.entries += entries.len() as u64;
+        Ok(())
+    }
+
     /// Adds a key to the filter; keys come in ascending order, and one may come again at once.
     pub fn push_filter_key(&mut self, filter_key: &[u8]) -> Result<(), WriteError> {
         if let Some(page) = self.filter.push(filter_key) {
@@ -173,6 +194,16 @@ impl BlockWriter {
             .encoder
             .encode(kind, self.offset, raw, &mut self.pending)
             .map_err(WriteError::io(&self.path))?;
+        self.written(handle)
+    }
+
+    /// Writes a block of another file, header included, at the end and says where that is.
+    fn copy(&mut self, block: &[u8]) -> Result<Handle, WriteError> {
+        let handle = block::copy(block, self.offset, &mut self.pending);
+        self.written(handle)
+    }
+
+    fn written(&mut self, handle: Handle) -> Result<Handle, WriteError> {
         self.offset += u64::from(handle.bytes);
         if self.pending.len() >= WRITE_BYTES {
             self.flush()?;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::faulty::FaultyVolume;
 use super::sample;
 use crate::event::StoredRecord;
+use crate::storage::records::RecordsJoiner;
 use crate::storage::run::MergedEntries;
 use crate::storage::{Files, RecordsReader, RecordsWriter, RunReader, RunWriter, WriteError, keys};
 
@@ -28,12 +29,18 @@ fn run(files: &Files, index: &BTreeMap<Vec<u8>, Vec<u8>>) -> RunReader {
 }
 
 fn records(files: &Files, records: &[StoredRecord]) -> RecordsReader {
-    let mut writer = RecordsWriter::create(files.volume(), "records").unwrap();
+    let (reader, _bytes) = records_file(files, "records", records);
+    reader
+}
+
+/// A records file and its size.
+fn records_file(files: &Files, path: &str, records: &[StoredRecord]) -> (RecordsReader, u64) {
+    let mut writer = RecordsWriter::create(files.volume(), path).unwrap();
     for stored in records {
         writer.push(stored).unwrap();
     }
-    let summary = writer.finish().unwrap();
-    RecordsReader::new(files, "records", summary.file.bytes)
+    let bytes = writer.finish().unwrap().file.bytes;
+    (RecordsReader::new(files, path, bytes), bytes)
 }
 
 /// Asks a run for everything around a key, and compares with a map.
@@ -59,18 +66,31 @@ fn check_around(
 }
 
 #[test]
-fn a_filter_of_many_pages_knows_every_key_and_few_others() {
-    let index: BTreeMap<_, _> =
-        (0..20_000).map(|number| (keys::head(&format!("s-{number}")), Vec::new())).collect();
-    let files = files();
-    let run = run(&files, &index);
-    for key in index.keys() {
-        assert!(run.may_contain(key).unwrap());
+fn a_joined_file_has_every_record_and_few_blocks_however_small_the_files_were() {
+    for (files_count, records_per_file) in [(3, 2_000), (200, 1)] {
+        let all = sample::records(0, files_count * records_per_file, 5);
+        let files = files();
+        let mut joiner = RecordsJoiner::create(files.volume(), "joined").unwrap();
+        let mut bytes_before = 0;
+        for (number, part) in all.chunks(records_per_file as usize).enumerate() {
+            let (reader, bytes) = records_file(&files, &format!("part{number}"), part);
+            let mut entries = reader.entries().unwrap();
+            while joiner.copy_next(&mut entries).unwrap() {}
+            bytes_before += bytes;
+        }
+        let bytes = joiner.finish().unwrap().bytes;
+        if records_per_file == 1 {
+            assert!(bytes < bytes_before / 4, "{bytes} of {bytes_before}");
+        }
+        let joined = RecordsReader::new(&files, "joined", bytes);
+        joined.verify().unwrap();
+        assert!(joined.entries().unwrap().map(Result::unwrap).eq(all.iter().cloned()));
+        for stored in &all {
+            let found = joined.at_or_after(stored.first_position).unwrap();
+            assert_eq!(found.as_ref(), Some(stored));
+            assert_eq!(joined.at_time(stored.epoch_us).unwrap().as_ref(), Some(stored));
+        }
     }
-    let others = (0..20_000).map(|number| keys::head(&format!("s-{number}-other")));
-    let passed = others.filter(|key| run.may_contain(key).unwrap()).count();
-    assert!(passed < 20_000 / 25, "{passed}");
-    assert!(!run.may_contain(b"A").unwrap(), "below the first page");
 }
 
 proptest! {
