@@ -177,11 +177,10 @@ pub(super) struct BlockWriter {
 impl BlockWriter {
     fn create(volume: &dyn Volume, path: &str) -> Result<Self, WriteError> {
         let failed = WriteError::io(path);
-        let encoder = Encoder::new().map_err(WriteError::io(path))?;
         Ok(Self {
             path: path.to_owned(),
             file: volume.create(path).map_err(failed)?,
-            encoder,
+            encoder: Encoder::default(),
             pending: Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4),
             offset: 0,
             digest: Digest(digest::Context::new(&digest::SHA256)),
