@@ -1,5 +1,7 @@
 //! Queries by types and tags, checked: those of filters and those of append conditions.
 
+use std::fmt::Display;
+
 use reckon_api::v1;
 
 use super::error::{FilterError, Limit, check_name};
@@ -20,22 +22,22 @@ const EVENT_TYPE: Limit =
 const TAG: Limit = Limit { name: "tag_bytes_max", maximum: limits::TAG_BYTES_MAX };
 
 /// Checks a query; `field` is its path in the request. The types and tags of the items are sorted and distinct.
-pub fn query_items(field: &str, query: &v1::Query) -> Result<Vec<QueryItem>, FilterError> {
-    let field = format!("{field}.items");
+pub fn query_items(field: impl Display, query: &v1::Query) -> Result<Vec<QueryItem>, FilterError> {
+    let field = &format_args!("{field}.items");
     if query.items.is_empty() {
         return Err(FilterError::empty(field, "a query has at least one item"));
     }
-    ITEMS.check(&field, query.items.len(), "items; ask several times")?;
+    ITEMS.check(field, query.items.len(), "items; ask several times")?;
     let terms = query.items.iter().map(|item| item.types.len() + item.tags.len()).sum();
-    QUERY_TERMS.check(&field, terms, "types and tags over all; ask several times")?;
+    QUERY_TERMS.check(field, terms, "types and tags over all; ask several times")?;
     let items = query.items.iter().enumerate().map(|(index, item)| {
-        let types = format!("{field}[{index}].types");
-        ITEM_TYPES.check(&types, item.types.len(), "types; ask several times")?;
-        let tags = format!("{field}[{index}].tags");
-        ITEM_TAGS.check(&tags, item.tags.len(), "tags; ask several times")?;
+        let types = &format_args!("{field}[{index}].types");
+        ITEM_TYPES.check(types, item.types.len(), "types; ask several times")?;
+        let tags = &format_args!("{field}[{index}].tags");
+        ITEM_TAGS.check(tags, item.tags.len(), "tags; ask several times")?;
         Ok(QueryItem {
-            types: names(&types, &item.types, EVENT_TYPE)?,
-            tags: names(&tags, &item.tags, TAG)?,
+            types: names(types, &item.types, EVENT_TYPE)?,
+            tags: names(tags, &item.tags, TAG)?,
         })
     });
     items.collect()
@@ -53,7 +55,7 @@ pub(super) fn tags(field: &str, tags: &[String]) -> Result<Vec<String>, FilterEr
     names(field, tags, TAG)
 }
 
-fn names(field: &str, names: &[String], limit: Limit) -> Result<Vec<String>, FilterError> {
+fn names(field: impl Display, names: &[String], limit: Limit) -> Result<Vec<String>, FilterError> {
     for (index, name) in names.iter().enumerate() {
         check_name(format_args!("{field}[{index}]"), name, limit)?;
     }

@@ -92,7 +92,9 @@ impl Condition {
                 let tags = query::tags(&format!("{field}.tags"), &named.tags)?;
                 if named.all { Self::AllTags(tags) } else { Self::AnyTag(tags) }
             }
-            Kind::Query(query) => Self::Query(query::query_items(&format!("{term}.query"), query)?),
+            Kind::Query(query) => {
+                Self::Query(query::query_items(format_args!("{term}.query"), query)?)
+            }
             Kind::StreamPattern(pattern) => {
                 let field = &not_empty(format!("{term}.stream_pattern"), pattern)?;
                 Self::StreamPattern(compile_pattern(field, pattern)?)

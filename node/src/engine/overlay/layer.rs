@@ -32,7 +32,7 @@ impl Layer for Overlay {
     }
 
     fn record_from(&self, position: u64) -> Result<Option<StoredRecord>, ReadError> {
-        let place = self.records.partition_point(|stored| stored.end_position() <= position);
+        let place = partition_point(&self.records, |stored| stored.end_position() <= position);
         Ok(self.records.get(place).cloned())
     }
 
@@ -74,7 +74,7 @@ impl Layer for Overlay {
 
     fn posting_from(&self, posting: Posting<'_>, position: u64) -> Result<Option<u64>, ReadError> {
         let places = self.places(posting);
-        let start = places.partition_point(|&place| self.record(place).first_position < position);
+        let start = partition_point(places, |&place| self.record(place).first_position < position);
         Ok(places.get(start).map(|&place| self.record(place).first_position))
     }
 
@@ -119,5 +119,34 @@ impl Overlay {
             Posting::Created => return &self.created,
         };
         postings.get(key).map_or(&[], |places| places.as_slice())
+    }
+}
+
+/// As the method of slices, looking from the end on: conditions of appends mostly ask for what came last.
+fn partition_point<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
+    let (mut end, mut step) = (items.len(), 1);
+    while end > 0 {
+        let start = end.saturating_sub(step);
+        if before(&items[start]) {
+            return start + 1 + items[start + 1..end].partition_point(before);
+        }
+        (end, step) = (start, 2 * step);
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looking_from_the_end_finds_what_looking_from_the_middle_does() {
+        for len in 0..40 {
+            let items: Vec<i32> = (0..len).collect();
+            for bound in -1..=len {
+                let before = |item: &i32| *item < bound;
+                assert_eq!(partition_point(&items, before), items.partition_point(before));
+            }
+        }
     }
 }

@@ -200,12 +200,11 @@ impl TableReader {
         key: &[u8],
     ) -> Result<Option<Handle>, ReadError> {
         let Some(depth) = root.depth.checked_sub(1) else { return Ok(Some(root.handle)) };
-        let index = match opened.filter_index.get() {
-            Some(index) => index,
-            None => {
-                let index = self.entries_at(BlockKind::Index, root.handle)?;
-                opened.filter_index.get_or_init(|| index)
-            }
+        let index = if let Some(index) = opened.filter_index.get() {
+            index
+        } else {
+            let index = self.entries_at(BlockKind::Index, root.handle)?;
+            opened.filter_index.get_or_init(|| index)
         };
         match self.below(index, key, root.handle)? {
             Some(handle) => self.leaf_of(Root { handle, depth }, key),

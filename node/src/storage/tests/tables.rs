@@ -82,13 +82,13 @@ fn a_joined_file_has_every_record_and_few_blocks_however_small_the_files_were() 
         if records_per_file == 1 {
             assert!(bytes < bytes_before / 4, "{bytes} of {bytes_before}");
         }
-        let joined = RecordsReader::new(&files, "joined", bytes);
-        joined.verify().unwrap();
-        assert!(joined.entries().unwrap().map(Result::unwrap).eq(all.iter().cloned()));
+        let read_back = RecordsReader::new(&files, "joined", bytes);
+        read_back.verify().unwrap();
+        assert!(read_back.entries().unwrap().map(Result::unwrap).eq(all.iter().cloned()));
         for stored in &all {
-            let found = joined.at_or_after(stored.first_position).unwrap();
+            let found = read_back.at_or_after(stored.first_position).unwrap();
             assert_eq!(found.as_ref(), Some(stored));
-            assert_eq!(joined.at_time(stored.epoch_us).unwrap().as_ref(), Some(stored));
+            assert_eq!(read_back.at_time(stored.epoch_us).unwrap().as_ref(), Some(stored));
         }
     }
 }
