@@ -135,6 +135,12 @@ class Reckon:
         seconds = [] if "--operations" in arguments else ["--seconds", seconds or self.options.seconds]
         return self.cli(self.leader, "bench", *arguments, *seconds)
 
+    def refusals(self):
+        """How many requests the leader has refused, for whatever reason."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.leader + 2}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(int(line.split()[-1]) for line in lines if line.startswith("reckon_refusals_total{"))
+
     def appends(self, clients, *arguments):
         return self.bench("append", "--clients", clients, "--tag-values", 1000, *arguments)
 
