@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use processes::{NodeProcess, Store, append, eventually, read_all};
+use reckon_api::v1::append_batch_response::Outcome;
 use reckon_api::{Reason, v1};
 use tonic::Code;
 use uuid::Uuid;
@@ -114,6 +115,23 @@ async fn every_node_takes_every_request_and_refuses_alike() {
             let events = read_all(other).await.expect("a read");
             assert!(events.iter().any(|event| event.stream_id == stream), "{}", other.name);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_passes_on_appends_of_a_stream_names_the_leader() {
+    let store = Store::start(3);
+    let leader = store.ready().await;
+    let address = format!("127.0.0.1:{}", store.nodes[leader].client);
+    for (index, node) in store.nodes.iter().enumerate() {
+        let append = append("orders", &Uuid::now_v7().to_string(), "{}");
+        let request = v1::AppendBatchRequest { append: Some(append), timeout_ms: 0 };
+        let answers = node.streams().append_batch(futures::stream::iter([request])).await;
+        let answer = answers.expect("answers").into_inner().message().await.expect("an answer");
+        let answer = answer.expect("an append is answered");
+        assert!(matches!(answer.outcome, Some(Outcome::Appended(_))), "{answer:?}");
+        let named = if index == leader { "" } else { address.as_str() };
+        assert_eq!(answer.leader, named, "{}", node.name);
     }
 }
 
