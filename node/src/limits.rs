@@ -284,8 +284,8 @@ pub const REPAIR_RETRY_DELAY: Duration = Duration::from_secs(1);
 pub const REPAIR_BEFORE_START_MAX: Duration = Duration::from_secs(20);
 /// After a group that needed blocks which were not in memory, the blocks of so many groups are read ahead.
 pub const PREFETCHED_GROUPS: u64 = 16;
-/// How many commands of a group there are at most for a block that was missing, if groups are to be read ahead: looking
-/// up so many takes about as long as waiting for one block.
+/// How many commands of a group there are at most for a block that was missing, if groups are to be read ahead. An
+/// estimate of how many can be looked up in the time that a disk takes for one block.
 pub const PREFETCH_COMMANDS_PER_BLOCK: u64 = 32;
 /// Groups that may wait to have their blocks read ahead; what is beyond is left to apply.
 pub const PREFETCH_QUEUED_MAX: usize = 64;

@@ -102,3 +102,19 @@ impl Group {
         Ok(Self { epoch_us, commands })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_says_how_many_commands_it_has_before_it_is_decoded() {
+        for count in [0_u8, 1, 3, 200] {
+            let commands: Vec<Bytes> = (0..count).map(|number| vec![number; 7].into()).collect();
+            let group = encode_group(u64::MAX, &commands);
+            assert_eq!(commands_in(&group), u32::from(count));
+            assert_eq!(Group::decode(&group).unwrap().commands, commands);
+        }
+        assert_eq!(commands_in(b"too short"), 0);
+    }
+}

@@ -16,6 +16,20 @@ pub(super) fn candidates(terms: &[Term]) -> Option<Vec<QueryItem>> {
     Some(items)
 }
 
+/// A name, of a tag or a type, that stands in every event which fulfils one of the items: the longest, which says most.
+pub(super) fn common_name(items: &[QueryItem]) -> Option<&str> {
+    let (first, rest) = items.split_first()?;
+    let common =
+        names(first).filter(|name| rest.iter().all(|item| names(item).any(|n| n == *name)));
+    common.max_by_key(|name| name.len())
+}
+
+/// Names that every event has which fulfils the item.
+fn names(item: &QueryItem) -> impl Iterator<Item = &str> {
+    let only_type = item.types.first().filter(|_| item.types.len() == 1);
+    item.tags.iter().chain(only_type).map(String::as_str)
+}
+
 /// A query with an item that asks for nothing may be fulfilled by any event.
 fn answers(condition: &Condition) -> bool {
     match condition {

@@ -3,7 +3,7 @@
 use memchr::memmem;
 use reckon_api::v1;
 
-use super::candidates::candidates;
+use super::candidates::{candidates, common_name};
 use super::error::{FilterError, Limit};
 use super::expression::{EventValues, OverBudget};
 use super::term::Term;
@@ -35,7 +35,7 @@ impl Filter {
             .collect::<Result<Vec<_>, _>>()?;
         terms.sort_by_key(|term| term.condition.cost_rank());
         let candidates = candidates(&terms);
-        let needle = terms.iter().filter_map(Term::needle).max_by_key(|name| name.len());
+        let needle = candidates.as_deref().and_then(common_name);
         let needle = needle.map(|name| memmem::Finder::new(name).into_owned());
         Ok(Self { terms, candidates, needle })
     }

@@ -47,22 +47,6 @@ impl Term {
         Ok(Self { negate: term.negate, condition: Condition::compile(field, kind)? })
     }
 
-    /// A name that every event for which the term holds has in its bytes; the longest, which says most. `None`: none.
-    pub fn needle(&self) -> Option<&str> {
-        let names: &[String] = match &self.condition {
-            _ if self.negate => return None,
-            Condition::Types(names) | Condition::AnyTag(names) if names.len() == 1 => names,
-            Condition::AllTags(tags) => tags,
-            Condition::Query(items) => match items.as_slice() {
-                [item] if !item.tags.is_empty() => &item.tags,
-                [item] if item.types.len() == 1 => &item.types,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        names.iter().map(String::as_str).max_by_key(|name| name.len())
-    }
-
     /// Whether the term holds. `view` and `values` are of the same event.
     pub fn holds(
         &self,

@@ -178,6 +178,8 @@ fn events_without_a_name_that_every_chosen_one_has_are_ruled_out_by_their_bytes(
         term(all_tags(&["customer:7", "customer:80"]))
     ]));
     assert!(ruled_out(vec![term(query(&[(&["Placed"], &["customer:8"])]))]));
+    // What is common to all that may be, is in each of them.
+    assert!(ruled_out(vec![term(any_tag(&["customer:7", "customer:9"])), term(paid.clone())]));
     // Whoever carries one of several need not have any one of them.
     assert!(!ruled_out(vec![term(any_tag(&["customer:8", "customer:9"]))]));
     assert!(!ruled_out(vec![term(query(&[(&["Paid"], &[]), (&["Placed"], &[])]))]));
