@@ -55,7 +55,7 @@ pub async fn a_leader_killed_three_times_loses_nothing(stage: Arc<Stage>) -> Res
 
 pub async fn a_leader_cut_off_refuses_while_the_majority_goes_on(stage: Arc<Stage>) -> Result<()> {
     let cluster = stage.own_cluster()?;
-    stage.ready_store("orders", 3).await?;
+    stage.ready_store_apart("orders", 3).await?;
     let (client, _endpoint) = stage.client("orders").await?;
     let before = client.members().await?;
     let cut_off = leader(&before)?.name.clone();
@@ -106,7 +106,7 @@ pub async fn a_leader_cut_off_refuses_while_the_majority_goes_on(stage: Arc<Stag
 
 pub async fn a_node_that_crashes_comes_back_with_its_data(stage: Arc<Stage>) -> Result<()> {
     let cluster = stage.own_cluster()?;
-    stage.ready_store("orders", 3).await?;
+    stage.ready_store_apart("orders", 3).await?;
     let (client, _endpoint) = stage.client("orders").await?;
     let before = client.members().await?;
     let leader = leader(&before)?.name.clone();

@@ -245,6 +245,14 @@ impl Stage {
         self.wait_ready(name).await
     }
 
+    /// As [`Self::ready_store`], each member on a Kubernetes node of its own, so that one of those may be broken: a store
+    /// keeps apart by itself only where possible, and a node that was just healed may not take pods yet.
+    pub async fn ready_store_apart(&self, name: &str, replicas: u32) -> Result<()> {
+        let apart = "  scheduling:\n    antiAffinity: Required\n";
+        self.kubernetes.apply(&self.namespace, &manifest(name, replicas, apart))?;
+        self.wait_ready(name).await
+    }
+
     /// Waits until the store is ready with all its members.
     pub async fn wait_ready(&self, name: &str) -> Result<()> {
         self.kubernetes.wait_ready(&self.namespace, name, READY_LIMIT).await
