@@ -6,13 +6,14 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from("../proto");
-    let files = ["event", "streams", "cluster", "peer"]
+    let files = ["event", "filter", "subscription", "streams", "subscriptions", "cluster", "peer"]
         .map(|name| root.join(format!("reckon/v1/{name}.proto")));
     println!("cargo::rerun-if-changed={}", root.display());
 
     let descriptors = protox::compile(files, [root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("reckon_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    // Maps in the order of their keys: the same message is always the same bytes.
+    tonic_prost_build::configure().bytes(".").btree_map(".").compile_fds(descriptors)?;
     Ok(())
 }

@@ -55,10 +55,19 @@ reasons! {
     StreamTombstoned = "STREAM_TOMBSTONED", NotFound;
     /// No event that can be read has this id.
     EventNotFound = "EVENT_NOT_FOUND", NotFound;
+    /// There is no subscription of this name or key.
+    SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", NotFound;
+    /// A subscription of this name has another definition; `field` says where the first difference is.
+    SubscriptionExists = "SUBSCRIPTION_EXISTS", AlreadyExists;
+    /// The consumers are slower than the store, and the subscription says to end rather than to wait or to drop; the
+    /// checkpoint is unmoved.
+    SubscriptionBufferFull = "SUBSCRIPTION_BUFFER_FULL", ResourceExhausted;
     /// A stream pattern or regular expression is malformed; `offset` says where, in bytes.
     InvalidPattern = "INVALID_PATTERN", InvalidArgument;
     /// A CEL expression is malformed or of the wrong type; `offset` says where, in bytes, if known.
     InvalidExpression = "INVALID_EXPRESSION", InvalidArgument;
+    /// A subscription's selector is malformed, or does not go with its type; `field` says which part.
+    InvalidSelector = "INVALID_SELECTOR", InvalidArgument;
     /// A field of the request is malformed; `field` and `value` say which.
     InvalidArgument = "INVALID_FIELD", InvalidArgument;
     /// A value is beyond its limit; `limit`, `value` and `maximum` say which.

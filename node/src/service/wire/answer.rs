@@ -93,6 +93,7 @@ pub fn notice(notice: &StreamNotice) -> v1::Notice {
         feature: v1::Feature::Streams.into(),
         change: change.into(),
         stream: Some(summary_info(&notice.stream)),
+        subscription: None,
     }
 }
 
