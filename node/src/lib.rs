@@ -9,6 +9,7 @@ extern crate self as reckon_node;
 
 pub mod command;
 pub mod config;
+pub mod delivery;
 pub mod discovery;
 pub mod engine;
 pub mod environment;

@@ -26,7 +26,7 @@ use crate::log::files::{Directory, Disk};
 use crate::metrics::Metrics;
 use crate::node::{self, Node};
 use crate::raft::{checkpointer, intake, member, proposer};
-use crate::service::{server, streams};
+use crate::service::{admission, server};
 use crate::storage::{self, Store};
 use crate::{discovery, formation, health, limits, log, shutdown};
 
@@ -94,7 +94,7 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
         incoming(client_port),
         node.clone(),
         metrics.clone(),
-        streams::Options {
+        admission::Options {
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms),
             appends_in_flight_max: config.limits.appends_in_flight_max,
             reads_in_flight_max: config.limits.reads_in_flight_max,
@@ -257,7 +257,8 @@ async fn report_health(node: Node, health: HealthReporter) {
             } else {
                 tonic_health::ServingStatus::NotServing
             };
-            for service in ["", "reckon.v1.Streams", "reckon.v1.Cluster"] {
+            for service in ["", "reckon.v1.Streams", "reckon.v1.Subscriptions", "reckon.v1.Cluster"]
+            {
                 health.set_service_status(service, status).await;
             }
             shown = Some(ready);

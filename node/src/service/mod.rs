@@ -1,13 +1,18 @@
 //! The gRPC services: one file per service, thin. They check, hand over, and translate the answer.
 
+pub mod admission;
+mod answer;
 pub mod cluster;
 pub mod consistency;
 pub mod deadline;
+mod decide;
 pub mod forward;
+mod in_flight;
 pub mod peer;
 pub mod server;
 pub mod snapshots;
 pub mod streams;
+pub mod subscriptions;
 pub mod wire;
 
 use reckon_api::Reason;

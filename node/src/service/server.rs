@@ -10,10 +10,12 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::admission::{self, Admission};
 use super::cluster::ClusterService;
 use super::forward::Forwarder;
 use super::peer::PeerService;
-use super::streams::{self, StreamsService};
+use super::streams::StreamsService;
+use super::subscriptions::SubscriptionsService;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -47,7 +49,7 @@ pub async fn clients<C>(
     incoming: impl Stream<Item = io::Result<C>>,
     node: Node,
     metrics: Metrics,
-    options: streams::Options,
+    options: admission::Options,
     health: HealthServer<impl Health>,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
@@ -56,7 +58,9 @@ where
 {
     let forwarder = Forwarder::new(node.environment().dial.clone());
     let cluster = ClusterService::new(node.clone(), forwarder.clone());
-    let streams = StreamsService::new(node, forwarder, metrics, &options);
+    let admission = Admission::new(node, forwarder, metrics, &options);
+    let streams = StreamsService::new(admission.clone());
+    let subscriptions = SubscriptionsService::new(admission);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -65,6 +69,7 @@ where
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("reckon.v1.Cluster")
         .with_service_name("reckon.v1.Streams")
+        .with_service_name("reckon.v1.Subscriptions")
         .build_v1()?;
     Server::builder()
         .tcp_nodelay(true)
@@ -75,6 +80,11 @@ where
         .add_service(v1::cluster_server::ClusterServer::new(cluster))
         .add_service(
             v1::streams_server::StreamsServer::new(streams)
+                .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            v1::subscriptions_server::SubscriptionsServer::new(subscriptions)
                 .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX),
         )

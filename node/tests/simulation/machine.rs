@@ -17,7 +17,7 @@ use reckon_node::metrics::Metrics;
 use reckon_node::node::{self, Node};
 use reckon_node::offload::Offload;
 use reckon_node::raft::{checkpointer, intake, member, proposer};
-use reckon_node::service::{server, streams};
+use reckon_node::service::{admission, server};
 use reckon_node::storage::{self, Identity, Store};
 use reckon_node::{formation, log, shutdown};
 use tokio::runtime::Handle;
@@ -208,7 +208,7 @@ impl Machines {
             listen(name, CLIENT_PORT).await?,
             node.clone(),
             Metrics::new("simulated"),
-            streams::Options {
+            admission::Options {
                 request_timeout: Duration::from_secs(5),
                 appends_in_flight_max: 100,
                 reads_in_flight_max: 100,

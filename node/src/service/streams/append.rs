@@ -4,8 +4,8 @@ use reckon_api::v1;
 use tonic::Status;
 
 use super::StreamsService;
-use super::decide::{Arrival, Decision};
 use crate::engine::Outcome;
+use crate::service::decide::{Arrival, Decision};
 use crate::service::wire;
 
 impl StreamsService {
@@ -15,7 +15,7 @@ impl StreamsService {
         request: v1::AppendRequest,
         arrival: Arrival,
     ) -> Result<v1::AppendResponse, Status> {
-        let observed = self.metrics.append_begins(&request.appends);
+        let observed = self.admission.metrics.append_begins(&request.appends);
         let answer = self.decide_append(request, arrival).await;
         observed.ends(&answer);
         answer
@@ -26,16 +26,17 @@ impl StreamsService {
         request: v1::AppendRequest,
         arrival: Arrival,
     ) -> Result<v1::AppendResponse, Status> {
-        let command = wire::append_command(&request, &*self.node.environment().new_id)?;
-        self.decided(
-            Decision { request, command },
-            arrival,
-            |mut leader, request| async move { leader.append(request).await },
-            |request, outcome| match outcome {
-                Outcome::Appended(appended) => Some(wire::append_response(request, &appended)),
-                _ => None,
-            },
-        )
-        .await
+        let command = wire::append_command(&request, &*self.admission.node.environment().new_id)?;
+        self.admission
+            .decided(
+                Decision { request, command },
+                arrival,
+                |leader, request| async move { super::client(leader).append(request).await },
+                |request, outcome| match outcome {
+                    Outcome::Appended(appended) => Some(wire::append_response(request, &appended)),
+                    _ => None,
+                },
+            )
+            .await
     }
 }

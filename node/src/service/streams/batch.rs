@@ -17,9 +17,10 @@ use tonic::{Status, Streaming};
 
 use super::StreamsService;
 use super::chunk::Chunk;
-use super::decide::Arrival;
-use super::pages::Pages;
 use crate::limits;
+use crate::service::admission;
+use crate::service::answer::Pages;
+use crate::service::decide::Arrival;
 
 impl StreamsService {
     /// Answers the appends of one stream until its caller closes it, the node stops, or nobody takes the answers.
@@ -62,7 +63,7 @@ struct Batch {
 impl Batch {
     async fn run(mut self, mut requests: Streaming<v1::AppendBatchRequest>) {
         let mut chunks = FuturesOrdered::new();
-        let node = self.service.node.clone();
+        let node = self.service.admission.node.clone();
         let drained = node.drained();
         tokio::pin!(drained);
         while self.open || !chunks.is_empty() {
@@ -89,7 +90,7 @@ impl Batch {
                 }
                 () = &mut drained, if self.open => {
                     self.open = false;
-                    self.end = Err(super::stopping());
+                    self.end = Err(admission::stopping());
                 }
             }
         }
@@ -155,7 +156,7 @@ impl Batch {
 
     fn arrival(&self, now: Instant, timeout_ms: u32) -> Arrival {
         let timeout = match timeout_ms {
-            0 => self.service.request_timeout,
+            0 => self.service.admission.request_timeout,
             asked => Duration::from_millis(asked.into()),
         };
         Arrival { forwarded: self.forwarded, deadline: now + timeout }

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::StreamsService;
-use super::decide::Arrival;
 use crate::engine::Outcome;
 use crate::limits;
 use crate::metrics::AppendObserved;
 use crate::raft::proposer::ProposeError;
+use crate::service::admission;
+use crate::service::decide::Arrival;
 use crate::service::forward::deadline_exceeded;
 use crate::service::{proposed, wire};
 
@@ -85,9 +86,10 @@ impl StreamsService {
     /// Checks an append of a stream.
     pub(super) fn check_append(&self, append: Option<v1::AppendRequest>) -> Checked {
         let appends = append.as_ref().map_or(&[][..], |append| &append.appends);
-        let observed = self.metrics.append_begins(appends);
+        let observed = self.admission.metrics.append_begins(appends);
         let checked = append.ok_or_else(wire::no_append).and_then(|request| {
-            let command = wire::append_command(&request, &*self.node.environment().new_id)?;
+            let command =
+                wire::append_command(&request, &*self.admission.node.environment().new_id)?;
             Ok((request, command))
         });
         let (request, command) = match checked {
@@ -107,7 +109,7 @@ impl StreamsService {
                 let mut outcomes = outcomes.into_iter();
                 answers(chunk, |request| match outcomes.next() {
                     Some(outcome) => appended(request, proposed(Ok(outcome))),
-                    None => Err(self.appends.full()),
+                    None => Err(self.admission.appends.full()),
                 })
             }
             Decided::Here(Err(error)) => {
@@ -128,7 +130,7 @@ impl StreamsService {
             answered(observed, answer)
         });
         let mut answers = join_all(each).await;
-        let leader = self.node.member().and_then(|member| member.other_leader());
+        let leader = self.admission.node.member().and_then(|member| member.other_leader());
         if let Some((_, leader)) = leader {
             for answer in &mut answers {
                 answer.leader.clone_from(&leader.client_address);
@@ -141,17 +143,17 @@ impl StreamsService {
         if commands.is_empty() {
             return Decided::Here(Ok(Vec::new()));
         }
-        let member = match self.open_store() {
+        let member = match self.admission.open_store() {
             Ok(member) => member,
             Err(refused) => return Decided::Refused(refused),
         };
         if !member.leads() {
             return Decided::Elsewhere;
         }
-        if let Err(refused) = super::check_activated(&member) {
+        if let Err(refused) = admission::check_activated(&member) {
             return Decided::Refused(refused);
         }
-        let (_slots, entered) = self.appends.enter_some(commands.len());
+        let (_slots, entered) = self.admission.appends.enter_some(commands.len());
         commands.truncate(entered);
         if commands.is_empty() {
             return Decided::Here(Ok(Vec::new()));

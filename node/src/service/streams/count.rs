@@ -9,10 +9,10 @@ use tonic::Status;
 
 use super::StreamsService;
 use super::scan::Scan;
-use crate::filter::Filter;
 use crate::limits;
 use crate::metrics::ReadKind;
 use crate::raft::Member;
+use crate::service::admission;
 use crate::service::wire::{self, Positions, Times};
 
 /// What a count and the question for any event have in common.
@@ -47,7 +47,7 @@ impl StreamsService {
             include_system: request.include_system,
             consistency: request.consistency,
         };
-        let observed = self.read_begins(ReadKind::Count, asked.consistency.as_ref());
+        let observed = self.admission.read_begins(ReadKind::Count, asked.consistency.as_ref());
         let answer = self.count(asked, deadline).await;
         observed.ends(&answer);
         answer
@@ -63,7 +63,7 @@ impl StreamsService {
         let mut cursor = begun.scan.first();
         while let Some(from) = cursor {
             let scan = Arc::clone(&begun.scan);
-            let counted = super::look(&begun.member, deadline, move |reader| {
+            let counted = admission::look(&begun.member, deadline, move |reader| {
                 reader.count(&scan.read(from, limits::READ_PAGE_EVENTS_MAX))
             });
             let counted = counted.await?;
@@ -85,7 +85,7 @@ impl StreamsService {
             include_system: request.include_system,
             consistency: request.consistency,
         };
-        let observed = self.read_begins(ReadKind::Any, asked.consistency.as_ref());
+        let observed = self.admission.read_begins(ReadKind::Any, asked.consistency.as_ref());
         let answer = self.find(asked, deadline).await;
         observed.ends(&answer);
         answer
@@ -97,8 +97,9 @@ impl StreamsService {
         let mut cursor = begun.scan.first();
         while let Some(from) = cursor {
             let scan = Arc::clone(&begun.scan);
-            let found =
-                super::look(&begun.member, deadline, move |reader| reader.any(&scan.read(from, 1)));
+            let found = admission::look(&begun.member, deadline, move |reader| {
+                reader.any(&scan.read(from, 1))
+            });
             let found = found.await?;
             position = found.position;
             cursor = found.next;
@@ -108,10 +109,10 @@ impl StreamsService {
     }
 
     async fn begin(&self, asked: Asked, deadline: Instant) -> Result<Begun, Status> {
-        let filter = self.compiled(asked.filter).await?;
-        let (slot, member) = self.fresh(asked.consistency, deadline).await?;
+        let filter = self.admission.compiled(asked.filter).await?;
+        let (slot, member) = self.admission.fresh(asked.consistency, deadline).await?;
         let Asked { positions, times, include_system, .. } = asked;
-        let (scan, next_position, known) = super::look(&member, deadline, move |reader| {
+        let (scan, next_position, known) = admission::look(&member, deadline, move |reader| {
             let totals = reader.totals();
             let everything = filter.is_none()
                 && positions == Positions::default()
@@ -126,29 +127,19 @@ impl StreamsService {
         Ok(Begun { _slot: slot, member, scan: Arc::new(scan), next_position, known })
     }
 
-    /// Compiles a filter where it may take its time.
-    pub(super) async fn compiled(
-        &self,
-        filter: Option<v1::Filter>,
-    ) -> Result<Option<Arc<Filter>>, Status> {
-        if filter.as_ref().is_none_or(|filter| filter.terms.is_empty()) {
-            return Ok(None);
-        }
-        let offload = &self.node.environment().offload;
-        offload.run(move || wire::filter(filter.as_ref())).await
-    }
-
     pub(super) async fn says_whether_it_has_events(
         &self,
         request: v1::HasEventsRequest,
         deadline: Instant,
     ) -> Result<v1::HasEventsResponse, Status> {
-        let observed = self.read_begins(ReadKind::HasEvents, request.consistency.as_ref());
-        let answer = self.fresh(request.consistency, deadline).await.map(|(_slot, member)| {
-            // The engine keeps count: no file is looked at.
-            let has_events = member.reader().has_events(request.include_system);
-            v1::HasEventsResponse { has_events }
-        });
+        let observed =
+            self.admission.read_begins(ReadKind::HasEvents, request.consistency.as_ref());
+        let answer =
+            self.admission.fresh(request.consistency, deadline).await.map(|(_slot, member)| {
+                // The engine keeps count: no file is looked at.
+                let has_events = member.reader().has_events(request.include_system);
+                v1::HasEventsResponse { has_events }
+            });
         observed.ends(&answer);
         answer
     }

@@ -4,8 +4,8 @@ use reckon_api::v1;
 use tonic::Status;
 
 use super::StreamsService;
-use super::decide::{Arrival, Decision};
 use crate::engine::{Outcome, Removed};
+use crate::service::decide::{Arrival, Decision};
 use crate::service::wire;
 
 impl StreamsService {
@@ -15,10 +15,10 @@ impl StreamsService {
         arrival: Arrival,
     ) -> Result<v1::DeleteResponse, Status> {
         let command = wire::delete_command(&request)?;
-        let answer = self.decided(
+        let answer = self.admission.decided(
             Decision { request, command },
             arrival,
-            |mut leader, request| async move { leader.delete(request).await },
+            |leader, request| async move { super::client(leader).delete(request).await },
             |_request, outcome| match outcome {
                 Outcome::Deleted(removed) => Some(v1::DeleteResponse {
                     last_version: last_version(removed),
@@ -27,7 +27,7 @@ impl StreamsService {
                 _ => None,
             },
         );
-        self.observed_refusal(answer.await)
+        self.admission.observed_refusal(answer.await)
     }
 
     pub(super) async fn tombstone_stream(
@@ -36,10 +36,10 @@ impl StreamsService {
         arrival: Arrival,
     ) -> Result<v1::TombstoneResponse, Status> {
         let command = wire::tombstone_command(&request)?;
-        let answer = self.decided(
+        let answer = self.admission.decided(
             Decision { request, command },
             arrival,
-            |mut leader, request| async move { leader.tombstone(request).await },
+            |leader, request| async move { super::client(leader).tombstone(request).await },
             |_request, outcome| match outcome {
                 Outcome::Tombstoned(removed) => Some(v1::TombstoneResponse {
                     last_version: last_version(removed),
@@ -48,7 +48,7 @@ impl StreamsService {
                 _ => None,
             },
         );
-        self.observed_refusal(answer.await)
+        self.admission.observed_refusal(answer.await)
     }
 
     pub(super) async fn truncate_stream(
@@ -57,10 +57,10 @@ impl StreamsService {
         arrival: Arrival,
     ) -> Result<v1::TruncateResponse, Status> {
         let command = wire::truncate_command(&request)?;
-        let answer = self.decided(
+        let answer = self.admission.decided(
             Decision { request, command },
             arrival,
-            |mut leader, request| async move { leader.truncate(request).await },
+            |leader, request| async move { super::client(leader).truncate(request).await },
             |_request, outcome| match outcome {
                 Outcome::Truncated(removed) => Some(v1::TruncateResponse {
                     first_version: removed.first_version,
@@ -70,12 +70,7 @@ impl StreamsService {
                 _ => None,
             },
         );
-        self.observed_refusal(answer.await)
-    }
-
-    /// Counts a refusal by which the node protects itself.
-    fn observed_refusal<T>(&self, answer: Result<T, Status>) -> Result<T, Status> {
-        answer.inspect_err(|status| self.metrics.refused(status))
+        self.admission.observed_refusal(answer.await)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::filter::StreamNameFilter;
 use crate::limits;
 use crate::metrics::ReadKind;
 use crate::raft::Member;
+use crate::service::admission;
 use crate::service::wire;
 
 impl StreamsService {
@@ -73,11 +74,11 @@ impl StreamsService {
             asked => asked.min(limits::LIST_PAGE_STREAMS_MAX),
         };
         let v1::ListStreamsRequest { include_system, include_deleted, .. } = request;
-        let offload = &self.node.environment().offload;
+        let offload = &self.admission.node.environment().offload;
         let names = offload.run(move || wire::stream_names(&request)).await?;
         let wanted = Arc::new(Wanted { names, include_system, include_deleted, streams_max });
-        let observed = self.read_begins(ReadKind::StreamList, consistency.as_ref());
-        let answer = match self.fresh(consistency, deadline).await {
+        let observed = self.admission.read_begins(ReadKind::StreamList, consistency.as_ref());
+        let answer = match self.admission.fresh(consistency, deadline).await {
             Ok((_slot, member)) => wanted.page(&member, after, deadline).await,
             Err(status) => Err(status),
         };
@@ -89,8 +90,8 @@ impl StreamsService {
         &self,
         request: v1::CheckExpressionRequest,
     ) -> Result<v1::CheckExpressionResponse, Status> {
-        let _slot = self.reads.enter()?;
-        let offload = &self.node.environment().offload;
+        let _slot = self.admission.reads.enter()?;
+        let offload = &self.admission.node.environment().offload;
         offload.run(move || wire::checked_expression(&request.expression)).await
     }
 
@@ -106,10 +107,10 @@ impl StreamsService {
         F: FnOnce(&StateReader) -> Result<T, Status> + Send + 'static,
         T: Send + 'static,
     {
-        let observed = self.read_begins(kind, consistency.as_ref());
-        let answer = match self.fresh(consistency, deadline).await {
+        let observed = self.admission.read_begins(kind, consistency.as_ref());
+        let answer = match self.admission.fresh(consistency, deadline).await {
             Ok((_slot, member)) => {
-                super::look(&member, deadline, |reader| Ok(look(reader))).await.flatten()
+                admission::look(&member, deadline, |reader| Ok(look(reader))).await.flatten()
             }
             Err(status) => Err(status),
         };
@@ -138,7 +139,7 @@ impl Wanted {
         let mut next_after = after;
         loop {
             let wanted = Arc::clone(&self);
-            let page = super::look(member, deadline, move |reader| {
+            let page = admission::look(member, deadline, move |reader| {
                 reader.list_streams(&Listing {
                     after: next_after.as_deref(),
                     prefix: wanted.names.literal_prefix(),

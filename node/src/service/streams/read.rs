@@ -5,11 +5,13 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::StreamsService;
-use super::pages::{PageSource, Pages, SentPage, page_events_max};
+use super::pages::{PageSource, SentPage, page_events_max};
 use super::scan::Scan;
 use super::stream_part::StreamPart;
 use crate::engine::Page;
 use crate::metrics::{ReadKind, ReadObserved};
+use crate::service::admission;
+use crate::service::answer::Pages;
 use crate::service::wire::{self, Positions};
 
 impl StreamsService {
@@ -22,13 +24,13 @@ impl StreamsService {
         let direction = wire::direction(request.direction)?;
         let start = wire::start(request.from, direction)?;
         let times = wire::times(request.since_us, request.until_us)?;
-        let observed = self.read_begins(ReadKind::Stream, request.consistency.as_ref());
-        let fresh = self.fresh(request.consistency, deadline).await;
+        let observed = self.admission.read_begins(ReadKind::Stream, request.consistency.as_ref());
+        let fresh = self.admission.fresh(request.consistency, deadline).await;
         let (observed, (slot, member)) = begun(observed, fresh)?;
 
         let stream_id = request.stream_id;
         let limit = wire::limit(request.limit);
-        let opened = super::look(&member, deadline, move |reader| {
+        let opened = admission::look(&member, deadline, move |reader| {
             loop {
                 // Taken first, so that everything below it is in what is read next.
                 let next_position = reader.next_position();
@@ -69,13 +71,13 @@ impl StreamsService {
         let direction = wire::direction(request.direction)?;
         let start = wire::start(request.from, direction)?;
         let times = wire::times(request.since_us, request.until_us)?;
-        let filter = self.compiled(request.filter).await?;
-        let observed = self.read_begins(ReadKind::All, request.consistency.as_ref());
-        let fresh = self.fresh(request.consistency, deadline).await;
+        let filter = self.admission.compiled(request.filter).await?;
+        let observed = self.admission.read_begins(ReadKind::All, request.consistency.as_ref());
+        let fresh = self.admission.fresh(request.consistency, deadline).await;
         let (observed, (slot, member)) = begun(observed, fresh)?;
 
         let limit = wire::limit(request.limit);
-        let opened = super::look(&member, deadline, move |reader| {
+        let opened = admission::look(&member, deadline, move |reader| {
             let next_position = reader.next_position();
             let mut scan = Scan::new(reader, next_position, Positions::default(), times)?;
             scan.direction = direction;

@@ -12,10 +12,11 @@ use tonic::Status;
 use v1::watch_response::Message;
 
 use super::StreamsService;
-use super::pages::{Answer, Pages, Unread};
 use crate::limits;
 use crate::node::Node;
 use crate::raft::Member;
+use crate::service::admission;
+use crate::service::answer::{Answer, Pages, Unread};
 use crate::service::{consistency, wire};
 
 /// A watch under way.
@@ -42,12 +43,13 @@ impl StreamsService {
     ) -> Result<Pages<v1::WatchResponse>, Status> {
         wire::check_features(&request.features)?;
         let slot = self.watches.enter()?;
-        let member = self.open_store()?;
+        let member = self.admission.open_store()?;
         consistency::ensure(&member, request.consistency, deadline).await?;
-        super::check_activated(&member)?;
+        admission::check_activated(&member)?;
         let next = request.from_position.unwrap_or_else(|| member.reader().next_position());
         let include_system = request.include_system;
-        let watch = Watch { _slot: slot, node: self.node.clone(), member, include_system, next };
+        let watch =
+            Watch { _slot: slot, node: self.admission.node.clone(), member, include_system, next };
         let (answer, pages) = Answer::new(limits::WATCH_MESSAGES_AHEAD_MAX);
         tokio::spawn(async move {
             match watch.run(&answer).await {
@@ -76,9 +78,9 @@ impl Watch {
             tokio::select! {
                 biased;
                 () = answer.unheard() => return End::Unread(Unread),
-                () = self.node.drained() => return End::Failed(super::stopping()),
+                () = self.node.drained() => return End::Failed(admission::stopping()),
                 more = more => if more.is_err() {
-                    return End::Failed(super::stopping());
+                    return End::Failed(admission::stopping());
                 },
             }
             // A store under load applies thousands of groups a second; they are looked through together.

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reckon_api::{Reason, v1};
+use reckon_api::Reason;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-use v1::streams_client::StreamsClient;
 
-use super::StreamsService;
+use super::admission::Admission;
 use crate::engine::Outcome;
 use crate::limits;
 use crate::raft::proposer::ProposeError;
@@ -33,13 +32,13 @@ pub(super) struct Decision<M> {
     pub command: Bytes,
 }
 
-impl StreamsService {
+impl Admission {
     /// Has a command decided here or by the leader.
     pub(super) async fn decided<M, T, F>(
         &self,
         decision: Decision<M>,
         arrival: Arrival,
-        forward: impl Fn(StreamsClient<Channel>, Request<M>) -> F,
+        forward: impl Fn(Channel, Request<M>) -> F,
         answer: impl FnOnce(M, Outcome) -> Option<T>,
     ) -> Result<T, Status>
     where
@@ -55,7 +54,7 @@ impl StreamsService {
             let leader = match self.forwarder.decider_of(&member, forwarded, deadline).await? {
                 Decider::Leader(leader) => leader,
                 Decider::Here => {
-                    super::check_activated(&member)?;
+                    super::admission::check_activated(&member)?;
                     let proposing = member.proposer().propose(command.clone());
                     let decided = tokio::time::timeout_at(deadline, proposing)
                         .await
@@ -69,10 +68,8 @@ impl StreamsService {
                     return answer(request, outcome).ok_or_else(wire::not_its_answer);
                 }
             };
-            let client = StreamsClient::new(leader.channel.clone())
-                .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX);
-            let send = |request| forward(client, request);
+            let channel = leader.channel.clone();
+            let send = |request| forward(channel, request);
             let (message, lost) = (request.clone(), Reason::OutcomeUnknown);
             match self.forwarder.try_send(&leader, message, deadline, lost, send).await {
                 Ok(answered) => return answered.map(Response::into_inner),
