@@ -229,6 +229,23 @@ const _: () = {
     assert!(EXPRESSION_NODES_MAX as u64 <= EXPRESSION_STEPS_MAX / 10);
 };
 
+// ---- Subscriptions: what is kept of them, and what their consumers may ask for ----
+
+/// Most subscriptions of a store: each stands whole in every checkpoint, and is looked at by the leader.
+pub const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// Longest name of a subscription, in bytes of UTF-8. Its journal's stream id has room for it.
+pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 256;
+
+/// Most parked events of a subscription that are being delivered again at once.
+pub const SUBSCRIPTION_REPLAYS_MAX: usize = 10_000;
+
+/// Most events that a checkpoint notes as not done although later ones are. Beyond them, what is done counts as not
+/// done after a change of leaders: it comes again.
+pub const SUBSCRIPTION_PENDING_MAX: usize = 4_096;
+
+const _: () = assert!(SUBSCRIPTION_NAME_BYTES_MAX + 64 < STREAM_ID_BYTES_MAX);
+
 // ---- Raft and its peers ----
 
 /// How long connecting to a peer may take, name look-up included: well below an election, so that a vote is

@@ -59,6 +59,8 @@ reasons! {
     SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", NotFound;
     /// A subscription of this name has another definition; `field` says where the first difference is.
     SubscriptionExists = "SUBSCRIPTION_EXISTS", AlreadyExists;
+    /// The subscription was changed by somebody else meanwhile.
+    SubscriptionChanged = "SUBSCRIPTION_CHANGED", Aborted;
     /// The consumers are slower than the store, and the subscription says to end rather than to wait or to drop; the
     /// checkpoint is unmoved.
     SubscriptionBufferFull = "SUBSCRIPTION_BUFFER_FULL", ResourceExhausted;

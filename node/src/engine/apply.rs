@@ -80,6 +80,7 @@ impl Engine {
                 self.state.activated = true;
                 Outcome::Activated
             }
+            Command::Subscription(command) => self.apply_subscription(command)?,
             Command::AllocateNodeId { volume_id } => self.state.allocate_node_id(&volume_id),
         })
     }

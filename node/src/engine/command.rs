@@ -9,6 +9,7 @@
 //!                               | tombstone:        expectation, stream id
 //!                               | truncate:         expectation, stream id, first version to keep
 //!                               | seal:             nothing
+//!                               | subscription:     see `subscriptions/codec.rs`
 //! ```
 //!
 //! Decoding copies no event: records are slices of the command's bytes.
@@ -17,6 +18,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::expectation::Expectation;
 use super::query::AppendCondition;
+use super::subscriptions::SubscriptionCommand;
 use crate::event::codec::{Reader, prefixed_len, put_prefixed, put_varint, varint_len};
 use crate::event::{CorruptRecord, Malformed, RecordView};
 
@@ -31,6 +33,7 @@ const KIND_DELETE: u8 = 5;
 const KIND_TOMBSTONE: u8 = 6;
 const KIND_TRUNCATE: u8 = 7;
 const KIND_SEAL: u8 = 8;
+const KIND_SUBSCRIPTION: u8 = 9;
 
 /// A change to the store, as it is proposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,8 @@ pub enum Command {
     Activate,
     /// Gives out a node id; the same volume is given the same id again.
     AllocateNodeId { volume_id: String },
+    /// Changes subscriptions.
+    Subscription(SubscriptionCommand),
 }
 
 /// The part of an append that concerns one stream. The record names the stream.
@@ -65,6 +70,8 @@ pub enum CorruptCommand {
     UnknownVersion(u8),
     #[error("the command is of the unknown kind {0}")]
     UnknownKind(u8),
+    #[error("the command about subscriptions is of the unknown kind {0}")]
+    UnknownSubscriptionCommand(u8),
     #[error("the append holds an expectation of the unknown kind {0}")]
     UnknownExpectation(u8),
     #[error("the append names no stream")]
@@ -91,6 +98,13 @@ impl CorruptCommand {
 impl Command {
     /// The command as it goes into a group.
     pub fn encode(&self) -> Bytes {
+        if let Self::Subscription(command) = self {
+            let mut buf = BytesMut::new();
+            buf.put_u8(COMMAND_FORMAT_VERSION);
+            buf.put_u8(KIND_SUBSCRIPTION);
+            command.put(&mut buf);
+            return buf.freeze();
+        }
         let mut buf = BytesMut::with_capacity(self.encoded_len());
         buf.put_u8(COMMAND_FORMAT_VERSION);
         match self {
@@ -124,6 +138,7 @@ impl Command {
                 buf.put_u8(KIND_ALLOCATE_NODE_ID);
                 put_prefixed(&mut buf, volume_id.as_bytes());
             }
+            Self::Subscription(_) => unreachable!("encoded above"),
         }
         debug_assert_eq!(buf.len(), self.encoded_len(), "a command is made in one allocation");
         buf.freeze()
@@ -159,6 +174,10 @@ impl Command {
             KIND_SEAL => Self::Seal,
             KIND_ACTIVATE => Self::Activate,
             KIND_ALLOCATE_NODE_ID => Self::AllocateNodeId { volume_id: reader.text()?.to_owned() },
+            KIND_SUBSCRIPTION => Self::Subscription(
+                SubscriptionCommand::read(&mut reader)?
+                    .map_err(CorruptCommand::UnknownSubscriptionCommand)?,
+            ),
             unknown => return Err(CorruptCommand::UnknownKind(unknown)),
         };
         reader.finish()?;
@@ -184,7 +203,7 @@ impl Command {
                     + prefixed_len(stream_id.len())
                     + varint_len(*before_version)
             }
-            Self::Activate | Self::Seal => 0,
+            Self::Activate | Self::Seal | Self::Subscription(_) => 0,
             Self::AllocateNodeId { volume_id } => prefixed_len(volume_id.len()),
         }
     }

@@ -32,6 +32,7 @@ mod sealed_layer;
 mod sealing;
 mod select;
 mod small_state;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -64,6 +65,11 @@ pub use sealing::Sealing;
 pub use select::{Select, SelectError};
 pub use small_state::CorruptState;
 use small_state::SmallState;
+pub use subscriptions::{
+    Advance, Dropped, JournalEntry, Parked, Pending, Progress, SUBSCRIPTIONS_STREAM,
+    SubscriptionChange, SubscriptionCommand, SubscriptionNotice, SubscriptionState,
+    SubscriptionTarget, Subscriptions, Unpark, UnparkedEntry, VersionSet, journal_stream,
+};
 
 /// The engine as it is shared: apply writes, reads take bounded pages through a [`StateReader`].
 pub type SharedEngine = Arc<RwLock<Engine>>;
@@ -109,6 +115,16 @@ impl Engine {
     /// Whether the store is open to clients.
     pub const fn activated(&self) -> bool {
         self.state.activated
+    }
+
+    /// The subscriptions of the store.
+    pub const fn subscriptions(&self) -> &Subscriptions {
+        &self.state.subscriptions
+    }
+
+    /// Whether anything was decided that the last seal does not have.
+    pub const fn has_changed(&self) -> bool {
+        self.changed
     }
 
     /// Memory that unsealed events and their indexes take, in bytes, frozen overlays among them; an estimate on

@@ -1,6 +1,9 @@
 //! What apply decides for a command. The same on every node.
 
+use std::sync::Arc;
+
 use super::refusal::Refusal;
+use super::subscriptions::SubscriptionState;
 
 /// What the engine decided for one command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,12 @@ pub enum Outcome {
     Tombstoned(Removed),
     /// The stream begins where it was asked to, or later already.
     Truncated(Removed),
+    /// The subscription as it is since; or, when it was deleted, as it was. `changed`: it was not like that before.
+    Subscription { state: Arc<SubscriptionState>, changed: bool },
+    /// What was reported of deliveries is noted, as far as it still concerns anybody.
+    SubscriptionsAdvanced,
+    /// So many events are not parked any more.
+    Unparked { events: u64 },
     /// Nothing was changed.
     Refused(Refusal),
     /// The store is open to clients.

@@ -9,6 +9,7 @@ mod gather;
 mod listing;
 mod notices;
 mod stream;
+mod subscriptions;
 mod times;
 
 use std::sync::Arc;

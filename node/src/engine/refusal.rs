@@ -38,6 +38,16 @@ pub enum Refusal {
     /// A stream, type, tag or reference that the indexes could not tell from another.
     #[error("the name {name:?} has a control character")]
     InvalidName { name: String },
+    #[error("there is no subscription {name:?}")]
+    SubscriptionNotFound { name: String },
+    /// Under another definition.
+    #[error("subscription {name:?} exists with another definition")]
+    SubscriptionExists { name: String },
+    /// Its definition is another one than the caller looked at.
+    #[error("subscription {name:?} was changed by somebody else meanwhile")]
+    SubscriptionChanged { name: String },
+    #[error("there are {maximum} subscriptions, which is the most")]
+    TooManySubscriptions { maximum: usize },
     /// Node ids are given out to volumes with a name of 1 to 256 bytes.
     #[error("a volume id of {bytes} bytes cannot be given a node id")]
     InvalidVolumeId { bytes: usize },

@@ -1,8 +1,8 @@
 //! The small state: counters and switches that belong to no stream. It stands whole in every checkpoint.
 //!
 //! ```text
-//! format version (1) | next position | epoch_us | seals | activated (1) | events | streams | system events
-//! | next node id | node id count, per node id: volume id, node id
+//! format version (1), 1 without subscriptions | next position | epoch_us | seals | activated (1) | events | streams | system events
+//! | next node id | node id count, per node id: volume id, node id | since version 2: subscriptions
 //! ```
 
 use std::collections::BTreeMap;
@@ -11,12 +11,15 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::outcome::Outcome;
 use super::refusal::Refusal;
+use super::subscriptions::Subscriptions;
 use crate::event::codec::{Reader, put_prefixed, put_varint};
 use crate::event::{Malformed, is_system_stream};
 use crate::limits::VOLUME_ID_BYTES_MAX;
 
-/// The one version of the format that this build reads and writes.
+/// The format of a state without subscriptions: as it was before there were any.
 const STATE_FORMAT_VERSION: u8 = 1;
+/// The same with subscriptions behind it.
+const STATE_FORMAT_VERSION_SUBSCRIPTIONS: u8 = 2;
 
 /// The first id that is given out: the member that initialises the store is 1.
 const FIRST_ALLOCATED_NODE_ID: u64 = 2;
@@ -24,7 +27,9 @@ const FIRST_ALLOCATED_NODE_ID: u64 = 2;
 /// Why bytes are not a small state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CorruptState {
-    #[error("the state has format version {0}, this build knows {STATE_FORMAT_VERSION}")]
+    #[error(
+        "the state has format version {0}, this build knows {STATE_FORMAT_VERSION} and {STATE_FORMAT_VERSION_SUBSCRIPTIONS}"
+    )]
     UnknownVersion(u8),
     #[error("the state is malformed: {0}")]
     Malformed(#[from] Malformed),
@@ -54,6 +59,7 @@ pub(super) struct SmallState {
     pub streams: u64,
     /// Readable events in the server's own streams.
     pub system_events: u64,
+    pub subscriptions: Subscriptions,
     next_node_id: u64,
     node_ids: BTreeMap<String, u64>,
 }
@@ -68,6 +74,7 @@ impl Default for SmallState {
             events: 0,
             streams: 0,
             system_events: 0,
+            subscriptions: Subscriptions::default(),
             next_node_id: FIRST_ALLOCATED_NODE_ID,
             node_ids: BTreeMap::new(),
         }
@@ -112,7 +119,8 @@ impl SmallState {
     /// The state as it stands in a checkpoint: the same bytes for the same state.
     pub fn encode(&self) -> Bytes {
         let mut buf = BytesMut::new();
-        buf.put_u8(STATE_FORMAT_VERSION);
+        let plain = self.subscriptions == Subscriptions::default();
+        buf.put_u8(if plain { STATE_FORMAT_VERSION } else { STATE_FORMAT_VERSION_SUBSCRIPTIONS });
         put_varint(&mut buf, self.next_position);
         put_varint(&mut buf, self.epoch_us);
         put_varint(&mut buf, self.seals);
@@ -126,15 +134,18 @@ impl SmallState {
             put_prefixed(&mut buf, volume_id.as_bytes());
             put_varint(&mut buf, *node_id);
         }
+        if !plain {
+            self.subscriptions.put(&mut buf);
+        }
         buf.freeze()
     }
 
     /// Reads a state from exactly its bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, CorruptState> {
         let mut reader = Reader::new(bytes);
-        match reader.u8()? {
-            STATE_FORMAT_VERSION => {}
-            unknown => return Err(CorruptState::UnknownVersion(unknown)),
+        let version = reader.u8()?;
+        if !matches!(version, STATE_FORMAT_VERSION | STATE_FORMAT_VERSION_SUBSCRIPTIONS) {
+            return Err(CorruptState::UnknownVersion(version));
         }
         let mut state = Self {
             next_position: reader.varint()?,
@@ -148,6 +159,7 @@ impl SmallState {
             events: reader.varint()?,
             streams: reader.varint()?,
             system_events: reader.varint()?,
+            subscriptions: Subscriptions::default(),
             next_node_id: reader.varint()?,
             node_ids: BTreeMap::new(),
         };
@@ -155,6 +167,9 @@ impl SmallState {
         for _ in 0..count {
             let volume_id = reader.text()?.to_owned();
             state.node_ids.insert(volume_id, reader.varint()?);
+        }
+        if version == STATE_FORMAT_VERSION_SUBSCRIPTIONS {
+            state.subscriptions = Subscriptions::read(&mut reader)?;
         }
         reader.finish()?;
         Ok(state)

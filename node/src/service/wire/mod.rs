@@ -20,7 +20,7 @@ pub use append::{append_command, no_append};
 pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};
 pub use range::{Positions, Start, Times, ambiguous, direction, limit, positions, start, times};
-pub use refusal::{event_not_found, live, read_failed, refusal_status};
+pub use refusal::{event_not_found, live, read_failed, refusal_status, subscription_not_found};
 
 use crate::limits::STREAM_ID_BYTES_MAX;
 use refusal::{Limit, check_name, check_text, invalid_field};

@@ -80,6 +80,25 @@ pub fn refusal_status(refusal: &Refusal) -> Status {
         Refusal::InvalidName { name } => {
             invalid_field("appends", name, "has a control character; leave it out")
         }
+        Refusal::SubscriptionNotFound { name } => subscription_not_found(name),
+        Refusal::SubscriptionExists { name } => Reason::SubscriptionExists.status(
+            format!(
+                "subscription {:?} exists with another definition; update it, or take another name",
+                shortened(name)
+            ),
+            [("subscription", name.clone())],
+        ),
+        Refusal::SubscriptionChanged { name } => Reason::SubscriptionChanged.status(
+            format!(
+                "subscription {:?} was changed by somebody else meanwhile; look again and decide",
+                shortened(name)
+            ),
+            [("subscription", name.clone())],
+        ),
+        Refusal::TooManySubscriptions { maximum } => Reason::LimitExceeded.status(
+            format!("the store has {maximum} subscriptions, which is the most; delete some"),
+            [("limit", "subscriptions_max".to_owned()), ("maximum", maximum.to_string())],
+        ),
         Refusal::InvalidVolumeId { bytes } => Reason::InvalidArgument.status(
             format!("volume_id has {bytes} bytes; a node id is given to volumes named by 1 to 256"),
             [("field", "volume_id".to_owned()), ("value", format!("{bytes} bytes"))],
@@ -95,6 +114,12 @@ pub fn live<'a>(stream_id: &str, state: &'a StreamState) -> Result<&'a StreamSum
         StreamState::Deleted(_) => Err(stream_deleted(stream_id)),
         StreamState::Tombstoned(_) => Err(stream_tombstoned(stream_id)),
     }
+}
+
+/// The refusal of a request about a subscription that is not there.
+pub fn subscription_not_found(name: &str) -> Status {
+    let message = format!("there is no subscription {:?}", shortened(name));
+    Reason::SubscriptionNotFound.status(message, [("subscription", name)])
 }
 
 /// The refusal of a request about a stream that never had an event.
