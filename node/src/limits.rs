@@ -244,6 +244,91 @@ pub const SUBSCRIPTION_REPLAYS_MAX: usize = 10_000;
 /// done after a change of leaders: it comes again.
 pub const SUBSCRIPTION_PENDING_MAX: usize = 4_096;
 
+/// Most consumers of a subscription that are served at once.
+pub const CONSUMERS_SERVED_MAX: u32 = 1_024;
+
+/// Most consumers of a subscription, those that stand by included.
+pub const CONSUMERS_MAX: usize = 4 * CONSUMERS_SERVED_MAX as usize;
+
+/// Most events in flight to consumers, and most that are read ahead of them.
+pub const SUBSCRIPTION_EVENTS_MAX: u32 = 100_000;
+/// The same where a definition says nothing.
+pub const SUBSCRIPTION_EVENTS_DEFAULT: u32 = 1_000;
+
+/// Bytes of events that are held for a subscription, read ahead or in flight, beyond which no more are read.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 32 << 20;
+
+/// How long a consumer may take for an event, in milliseconds.
+pub const ACK_TIMEOUT_MS_MIN: u64 = 100;
+/// Longer than that nobody waits for a consumer that is gone.
+pub const ACK_TIMEOUT_MS_MAX: u64 = 12 * 3_600 * 1_000;
+/// Where a definition says nothing.
+pub const ACK_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+
+/// Failures after which an event is parked, where a definition says nothing.
+pub const MAX_RETRIES_DEFAULT: u32 = 10;
+
+/// Between two tries of an event, in milliseconds.
+pub const RETRY_BACKOFF_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Where a definition says nothing.
+pub const RETRY_BACKOFF_MS_MIN_DEFAULT: u64 = 100;
+/// Where a definition says nothing.
+pub const RETRY_BACKOFF_MS_MAX_DEFAULT: u64 = 30_000;
+
+/// Longest reason for a retry or for parking that is kept, in bytes; the rest is cut.
+pub const PARK_REASON_BYTES_MAX: usize = 1_024;
+
+/// How often what consumers have settled is written to the log: what was settled since comes again after a change of
+/// leaders.
+pub const SUBSCRIPTION_REPORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Settled events after which that is written at once.
+pub const SUBSCRIPTION_REPORT_EVENTS: u64 = 10_000;
+
+/// Positions without an event for a subscription after which it is written that they were looked at.
+pub const SUBSCRIPTION_PASSED_OVER_MAX: u64 = 100_000;
+
+/// Parked events after which no more is read until they are written down.
+pub const SUBSCRIPTION_UNREPORTED_MAX: usize = 1_000;
+
+/// Most reports of subscriptions in one command.
+pub const SUBSCRIPTION_REPORTS_MAX: usize = 1_000;
+
+/// Bytes of reports after which a command is closed.
+pub const SUBSCRIPTION_REPORTS_BYTES: usize = 1 << 20;
+
+/// Deliveries in one message to a consumer.
+pub const DELIVERIES_MAX: usize = 256;
+
+/// Bytes of events after which such a message is closed.
+pub const DELIVERIES_BYTES: usize = 256 << 10;
+
+/// What consumers of a subscription say that may wait to be looked at.
+pub const CONSUMER_ORDERS_MAX: usize = 1_024;
+
+/// How long a subscription without consumers is kept running.
+pub const SUBSCRIPTION_IDLE: Duration = Duration::from_secs(5);
+
+/// Subscriptions on a page of a listing.
+pub const SUBSCRIPTIONS_PAGE_DEFAULT: u32 = 100;
+/// The same at most; also of parked events.
+pub const SUBSCRIPTIONS_PAGE_MAX: u32 = 1_000;
+
+/// Longest URL of a sink, in bytes.
+pub const SINK_URL_BYTES_MAX: usize = 2_048;
+/// Most headers that a sink's requests carry.
+pub const SINK_HEADERS_MAX: usize = 64;
+/// Longest name or value of such a header, in bytes.
+pub const SINK_HEADER_BYTES_MAX: usize = 4_096;
+/// Most events in one request to a sink.
+pub const SINK_BATCH_MAX: u32 = 1_000;
+/// How long a request to a sink may take, in milliseconds.
+pub const SINK_TIMEOUT_MS_MAX: u64 = 10 * 60 * 1_000;
+/// Where a definition says nothing.
+pub const SINK_TIMEOUT_MS_DEFAULT: u64 = 10_000;
+/// Most requests to a sink at once.
+pub const SINK_CONCURRENCY_MAX: u32 = 256;
+
 const _: () = assert!(SUBSCRIPTION_NAME_BYTES_MAX + 64 < STREAM_ID_BYTES_MAX);
 
 // ---- Raft and its peers ----

@@ -1,4 +1,9 @@
 //! Delivery: from the committed events to whoever follows or consumes them. Which events somebody wants, where they are
 //! read, who is woken when there are more, and how they are handed to the consumers of a subscription.
 
+pub mod definition;
 pub mod dispatch;
+pub mod emitter;
+pub mod emitters;
+pub mod health;
+mod recorder;

@@ -127,6 +127,9 @@ where
     }
 }
 
+/// How long a leader that is not there, or not any more, is left alone.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
 pub(super) fn stopping() -> Status {
     Reason::NotReady.plain("the node is stopping; ask another one")
 }

@@ -114,7 +114,28 @@ impl Forwarder {
         sent.unwrap_or_else(|Unsent(status)| Err(status))
     }
 
-    /// The same, with what was certainly not sent told apart: it may be sent to whoever leads next.
+    /// What the beginning of a call that was passed on to the leader led to. It may go to whoever leads next when it was
+    /// not sent.
+    pub fn answered<R>(
+        &self,
+        leader: &Leader,
+        answer: Result<Response<R>, Status>,
+    ) -> Result<Result<Response<R>, Status>, Unsent> {
+        let status = match answer {
+            Ok(response) => return Ok(Ok(response)),
+            Err(status) => status,
+        };
+        if Reason::of(&status).is_some() || !is_transport(&status) {
+            return Ok(Err(status));
+        }
+        self.channels.lock().remove(&leader.address);
+        if never_connected(&status) {
+            return Err(Unsent(unreachable_leader(leader)));
+        }
+        Ok(Err(status))
+    }
+
+    /// The same as [`Self::send`], with what was certainly not sent told apart: it may be sent to whoever leads next.
     pub async fn try_send<T, R, F>(
         &self,
         leader: &Leader,
@@ -127,7 +148,7 @@ impl Forwarder {
         F: Future<Output = Result<Response<R>, Status>>,
     {
         let mut request = Request::new(message);
-        request.metadata_mut().insert(FORWARDED, MetadataValue::from_static("member"));
+        mark(&mut request);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let status = match tokio::time::timeout_at(deadline, call(request)).await {
             Err(_elapsed) => return Ok(Err(deadline_exceeded())),
@@ -140,12 +161,10 @@ impl Forwarder {
             return Ok(Err(Status::with_details(status.code(), status.message(), details)));
         }
         self.channels.lock().remove(&leader.address);
-        let values = [("leader", leader.address.clone())];
         if never_connected(&status) {
-            let message =
-                format!("the leader at {} cannot be reached from this node", leader.address);
-            return Err(Unsent(Reason::NoQuorum.status(message, values)));
+            return Err(Unsent(unreachable_leader(leader)));
         }
+        let values = [("leader", leader.address.clone())];
         let message = format!(
             "the connection to the leader at {} broke: {}",
             leader.address,
@@ -153,6 +172,16 @@ impl Forwarder {
         );
         Ok(Err(lost.status(message, values)))
     }
+}
+
+fn unreachable_leader(leader: &Leader) -> Status {
+    let message = format!("the leader at {} cannot be reached from this node", leader.address);
+    Reason::NoQuorum.status(message, [("leader", leader.address.clone())])
+}
+
+/// Marks a request that is sent on, so that it is not again.
+pub fn mark<T>(request: &mut Request<T>) {
+    request.metadata_mut().insert(FORWARDED, MetadataValue::from_static("member"));
 }
 
 /// The leader was not reached, so it has not seen the request.

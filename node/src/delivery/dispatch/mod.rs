@@ -46,6 +46,8 @@ pub type Key = Arc<str>;
 pub struct Offered<E> {
     pub position: u64,
     pub key: Key,
+    /// Bytes that it takes.
+    pub weight: usize,
     pub event: E,
     /// How often it failed before.
     pub failures: u32,
@@ -61,6 +63,7 @@ pub struct BufferFull;
 #[derive(Debug)]
 struct Entry<E> {
     key: Key,
+    weight: usize,
     event: E,
     failures: u32,
     deliveries: u32,
@@ -85,6 +88,7 @@ pub struct Dispatch<E> {
     /// When to look at keys that are bound to somebody. A look may find that there was progress since.
     leases: BinaryHeap<Reverse<(u64, Key)>>,
     in_flight: usize,
+    weight: usize,
     epoch: u64,
     /// The time as it was last told.
     now_ms: u64,
@@ -102,6 +106,8 @@ pub struct Dispatch<E> {
     dropping: bool,
     replayed: Vec<u64>,
     counters: Counters,
+    /// Events that are done since the last report.
+    finished: u64,
 }
 
 impl<E: Clone> Dispatch<E> {
@@ -117,6 +123,7 @@ impl<E: Clone> Dispatch<E> {
             waiting: BTreeSet::new(),
             leases: BinaryHeap::new(),
             in_flight: 0,
+            weight: 0,
             epoch: 0,
             now_ms: 0,
             fresh_from: 0,
@@ -128,6 +135,7 @@ impl<E: Clone> Dispatch<E> {
             dropping: false,
             replayed: Vec::new(),
             counters: Counters::default(),
+            finished: 0,
         }
     }
 
@@ -213,6 +221,28 @@ impl<E: Clone> Dispatch<E> {
         self.settings.buffer_size.saturating_sub(self.buffered())
     }
 
+    /// Bytes of all events that are not done.
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Goes on as another one, which has no consumers, with the consumers of this one. What they hold is void.
+    pub fn restart_as(&mut self, other: Self) {
+        let mut consumers = std::mem::take(&mut self.consumers);
+        for consumer in consumers.values_mut() {
+            consumer.in_flight.clear();
+            consumer.ready.clear();
+        }
+        // Of no key may an epoch be lower than one that somebody saw.
+        let epoch = self.epoch + 1;
+        let (turn, counters) = (self.turn, self.counters);
+        *self = Self { consumers, turn, counters, epoch, ..other };
+        for lane in self.lanes.values_mut() {
+            lane.epoch = epoch;
+        }
+        self.choose_served();
+    }
+
     pub const fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -228,7 +258,7 @@ impl<E: Clone> Dispatch<E> {
 
     /// Takes an event in. Positions ascend, but for those that are replayed or were pending before.
     pub fn offer(&mut self, offered: Offered<E>) -> Result<(), BufferFull> {
-        let Offered { position, key, event, failures, replayed } = offered;
+        let Offered { position, key, weight, event, failures, replayed } = offered;
         if self.entries.contains_key(&position) {
             return Ok(());
         }
@@ -255,12 +285,14 @@ impl<E: Clone> Dispatch<E> {
         }
         let entry = Entry {
             key: Arc::clone(&key),
+            weight,
             event,
             failures,
             deliveries: failures,
             replayed,
             flight: None,
         };
+        self.weight += weight;
         self.entries.insert(position, entry);
         let epoch = self.epoch;
         let lane = self.lanes.entry(Arc::clone(&key)).or_insert_with(|| Lane::new(epoch));
@@ -307,6 +339,8 @@ impl<E: Clone> Dispatch<E> {
     /// Takes an event out that is done, whichever way.
     fn finish(&mut self, position: u64) -> Option<Entry<E>> {
         let entry = self.entries.remove(&position)?;
+        self.weight -= entry.weight;
+        self.finished += 1;
         if let Some((consumer, id)) = entry.flight {
             self.in_flight -= 1;
             if let Some(consumer) = self.consumers.get_mut(&consumer) {

@@ -89,6 +89,7 @@ impl<E: Clone> Dispatch<E> {
     /// [`Self::unreported`] if it could not be written.
     pub fn report(&mut self) -> Reported<E> {
         self.dropping = false;
+        self.finished = 0;
         Reported {
             progress: self.progress(),
             parked: std::mem::take(&mut self.parked),
@@ -103,6 +104,32 @@ impl<E: Clone> Dispatch<E> {
         self.parked.splice(0..0, parked);
         self.dropped.splice(0..0, dropped);
         self.replayed.splice(0..0, replayed);
+        self.finished += 1;
+    }
+
+    /// Whether something was parked, dropped or replayed that is not written down.
+    pub fn has_unreported(&self) -> bool {
+        !(self.parked.is_empty() && self.dropped.is_empty() && self.replayed.is_empty())
+    }
+
+    /// How many events are done since the last report.
+    pub const fn unreported_events(&self) -> u64 {
+        self.finished
+    }
+
+    /// Whether events are done that were not when this was written down.
+    pub fn has_progressed_from(&self, written: &Progress) -> bool {
+        self.finished > 0 && self.progress() != *written
+    }
+
+    /// How many positions were gone through since this was written down, when all of it is done.
+    pub fn passed_over(&self, written: &Progress) -> u64 {
+        if self.entries.is_empty() { self.read_to.saturating_sub(written.next_position) } else { 0 }
+    }
+
+    /// A replayed event that is not there any more is done.
+    pub fn replay_is_done(&mut self, position: u64) {
+        self.replayed.push(position);
     }
 
     /// How many parked events wait to be written down.

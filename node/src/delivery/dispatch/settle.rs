@@ -68,6 +68,7 @@ impl<E: Clone> Dispatch<E> {
             self.counters.acknowledged += 1;
             self.progressed(position, now_ms);
         }
+        self.finished += 1;
         self.done_to = self.done_to.max(position + 1);
         self.read_to = self.read_to.max(position + 1);
         self.counters.settled_at_ms = Some(now_ms);

@@ -141,7 +141,7 @@ impl Tested {
         let key = self.model.keys[&position];
         let failures = self.model.failures.get(&position).copied().unwrap_or(0);
         let offered =
-            Offered { position, key: key.into(), event: position, failures, replayed: false };
+            Offered { position, key: key.into(), weight: 1, event: position, failures, replayed: false };
         self.dispatch.offer(offered).unwrap();
         if self.model.holding_keys.contains(key) {
             self.model.ended.insert(position, End::Parked);
@@ -365,6 +365,7 @@ impl Tested {
             assert_eq!(progress.is_done(*position), done, "position {position} in {progress:?}");
         }
         assert_eq!(self.dispatch.in_flight(), self.model.held.len());
+        assert_eq!(self.dispatch.weight(), self.dispatch.in_flight() + self.dispatch.buffered());
         let unfinished = self.model.keys.len() - self.model.ended.len();
         assert_eq!(self.dispatch.buffered(), unfinished - self.model.held.len());
     }
@@ -418,7 +419,7 @@ proptest! {
 }
 
 fn offered(position: u64, key: &str) -> Offered<u64> {
-    Offered { position, key: key.into(), event: position, failures: 0, replayed: false }
+    Offered { position, key: key.into(), weight: 1, event: position, failures: 0, replayed: false }
 }
 
 fn with_strategy(strategy: Overflow) -> Dispatch<u64> {

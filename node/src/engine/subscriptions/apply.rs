@@ -68,6 +68,7 @@ impl Engine {
             definition,
             revision: 1,
             generation: 0,
+            term: 0,
             created_at_us: now,
             updated_at_us: now,
             progress: None,
@@ -128,8 +129,11 @@ impl Engine {
     }
 
     fn advance(&mut self, advance: Advance) -> Result<(), ReadError> {
-        let Advance { target, generation, progress, parked, dropped, replayed } = advance;
-        let known = self.meant(&target).filter(|state| state.generation == generation).cloned();
+        let Advance { target, generation, term, progress, parked, dropped, replayed } = advance;
+        let known = self
+            .meant(&target)
+            .filter(|state| state.generation == generation && state.term <= term)
+            .cloned();
         let Some(known) = known else { return Ok(()) };
         // A report that was repeated because its answer was lost changes nothing.
         let done = |position| known.progress.as_ref().is_some_and(|it| it.is_done(position));
@@ -143,6 +147,7 @@ impl Engine {
 
         let at_us = self.state.epoch_us;
         let Some(state) = self.state.subscriptions.get_mut(&target.name) else { return Ok(()) };
+        state.term = term;
         for (version, parked) in (parked_from..).zip(&parked) {
             state.parked.insert(version);
             state.replaying.remove(&parked.position);

@@ -104,9 +104,18 @@ impl SubscriptionTarget {
 }
 
 impl Advance {
+    /// About how many bytes it takes in a command.
+    pub fn size(&self) -> usize {
+        let texts = |it: &Parked| it.stream_id.len() + it.event_type.len() + it.key.len() + it.reason.len();
+        let parked: usize = self.parked.iter().map(|it| texts(it) + 32).sum();
+        let pending = self.progress.as_ref().map_or(0, |progress| progress.pending.len());
+        64 + self.target.name.len() + parked + 8 * (pending + self.replayed.len()) + 24 * self.dropped.len()
+    }
+
     fn put(&self, buf: &mut BytesMut) {
         self.target.put(buf);
         put_varint(buf, self.generation);
+        put_varint(buf, self.term);
         put_option(buf, self.progress.as_ref(), Progress::put);
         put_all(buf, &self.parked, Parked::put);
         put_all(buf, &self.dropped, Dropped::put);
@@ -117,6 +126,7 @@ impl Advance {
         Ok(Self {
             target: SubscriptionTarget::read(reader)?,
             generation: reader.varint()?,
+            term: reader.varint()?,
             progress: option(reader, Progress::read)?,
             parked: read_all(reader, Parked::read)?,
             dropped: read_all(reader, Dropped::read)?,
@@ -231,8 +241,11 @@ impl SubscriptionState {
     fn put(&self, buf: &mut BytesMut) {
         put_varint(buf, self.id);
         put_prefixed(buf, &self.definition);
-        for number in [self.revision, self.generation, self.created_at_us, self.updated_at_us] {
+        for number in [self.revision, self.generation, self.term] {
             put_varint(buf, number);
+        }
+        for time_us in [self.created_at_us, self.updated_at_us] {
+            put_varint(buf, time_us);
         }
         put_option(buf, self.progress.as_ref(), Progress::put);
         put_varint(buf, self.parked.ranges_len() as u64);
@@ -251,7 +264,7 @@ impl SubscriptionState {
 
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (id, definition) = (reader.varint()?, shared(reader)?);
-        let (revision, generation) = (reader.varint()?, reader.varint()?);
+        let (revision, generation, term) = (reader.varint()?, reader.varint()?, reader.varint()?);
         let (created_at_us, updated_at_us) = (reader.varint()?, reader.varint()?);
         let progress = option(reader, Progress::read)?;
         let mut parked = VersionSet::default();
@@ -273,6 +286,7 @@ impl SubscriptionState {
             definition,
             revision,
             generation,
+            term,
             created_at_us,
             updated_at_us,
             progress,

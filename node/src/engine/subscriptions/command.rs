@@ -29,11 +29,13 @@ pub struct SubscriptionTarget {
 }
 
 /// What became of deliveries of one subscription. Passed over unless the subscription is still the one that they were
-/// made for: same id, same generation.
+/// made for (same id, same generation), and no later leader has reported of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
     pub target: SubscriptionTarget,
     pub generation: u64,
+    /// In which the reporting member leads.
+    pub term: u64,
     /// In the place of what is known; `None`: only what follows.
     pub progress: Option<Progress>,
     pub parked: Vec<Parked>,

@@ -18,6 +18,8 @@ pub struct SubscriptionState {
     pub revision: u64,
     /// Raised with every reset: what was under way before it is void.
     pub generation: u64,
+    /// The last term in which a leader reported of it.
+    pub term: u64,
     /// Microseconds since 1970 UTC.
     pub created_at_us: u64,
     /// Microseconds since 1970 UTC.

@@ -5,6 +5,7 @@ mod conditions;
 mod lifecycle;
 mod reads;
 mod sealing;
+mod subscriptions;
 
 use crate::storage::LogPosition;
 use uuid::Uuid;

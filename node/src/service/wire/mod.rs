@@ -8,6 +8,7 @@ mod life;
 mod metadata;
 mod range;
 mod refusal;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,10 @@ pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};
 pub use range::{Positions, Start, Times, ambiguous, direction, limit, positions, start, times};
 pub use refusal::{event_not_found, live, read_failed, refusal_status, subscription_not_found};
+
+pub use subscription::{
+    decode_definition, definition, start_from, subscription, subscription_checkpoint, subscription_key, unchangeable_difference,
+};
 
 use crate::limits::STREAM_ID_BYTES_MAX;
 use refusal::{Limit, check_name, check_text, invalid_field};

@@ -1,0 +1,58 @@
+//! The recorder: writes what subscriptions have delivered to the log, many in one command.
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::engine::{Advance, Command, SubscriptionCommand};
+use crate::limits;
+use crate::raft::proposer::{ProposeError, Proposer};
+
+/// Reports that wait.
+type Report = (Advance, oneshot::Sender<Result<(), ProposeError>>);
+
+/// A cheap way to the recorder.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    reports: mpsc::Sender<Report>,
+}
+
+impl Recorder {
+    /// Starts the recorder's loop on the current runtime; it ends when the last handle is dropped.
+    pub fn start(proposer: Proposer) -> Self {
+        let (reports, waiting) = mpsc::channel(limits::SUBSCRIPTION_REPORTS_MAX);
+        tokio::spawn(run(proposer, waiting));
+        Self { reports }
+    }
+
+    /// Has a report written. The answer comes when it is committed and applied.
+    pub async fn write(&self, advance: Advance) -> Result<(), ProposeError> {
+        let (answer, written) = oneshot::channel();
+        if self.reports.send((advance, answer)).await.is_err() {
+            return Err(ProposeError::NotLeader);
+        }
+        written.await.unwrap_or(Err(ProposeError::Unknown))
+    }
+}
+
+async fn run(proposer: Proposer, mut waiting: mpsc::Receiver<Report>) {
+    while let Some(first) = waiting.recv().await {
+        let (mut advances, mut answers) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some((advance, answer)) = next.take() {
+            bytes += advance.size();
+            advances.push(advance);
+            answers.push(answer);
+            if advances.len() < limits::SUBSCRIPTION_REPORTS_MAX
+                && bytes < limits::SUBSCRIPTION_REPORTS_BYTES
+            {
+                next = waiting.try_recv().ok();
+            }
+        }
+        let command = Command::Subscription(SubscriptionCommand::Advance { advances });
+        let decided = proposer.propose(command.encode()).await.map(drop);
+        for answer in answers {
+            // Whoever reported may be gone.
+            let _ = answer.send(decided.clone());
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `Health`: how subscriptions are doing.
+
+use std::sync::Arc;
+
+use reckon_api::v1;
+use tonic::Status;
+
+use super::SubscriptionsService;
+use super::definitions::find;
+use super::on_leader::Leading;
+use crate::engine::SubscriptionState;
+
+impl SubscriptionsService {
+    pub(super) async fn health_here(
+        &self,
+        leading: Leading,
+        request: v1::SubscriptionHealthRequest,
+    ) -> Result<v1::SubscriptionHealthResponse, Status> {
+        let reader = leading.member.reader();
+        let asked: Vec<(String, Arc<SubscriptionState>)> = match &request.subscription {
+            Some(asked) => {
+                let found = find(&reader, Some(asked))?;
+                vec![(found.name, found.state)]
+            }
+            None => {
+                let all = reader.subscriptions();
+                all.iter().map(|(name, state)| (name.to_owned(), Arc::clone(state))).collect()
+            }
+        };
+        let deliveries = self.deliveries(&leading.member);
+        let mut subscriptions = Vec::new();
+        for (name, state) in asked {
+            let now_us = (self.admission.node.environment().clock)();
+            let health = deliveries.emitters.health(&name, &state, now_us).await?;
+            subscriptions.push(health);
+        }
+        Ok(v1::SubscriptionHealthResponse { subscriptions })
+    }
+}
