@@ -8,6 +8,7 @@ mod life;
 mod metadata;
 mod range;
 mod refusal;
+mod selector;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};
 pub use range::{Positions, Start, Times, ambiguous, direction, limit, positions, start, times};
 pub use refusal::{event_not_found, live, read_failed, refusal_status};
+pub use selector::{key_refused, selector_refused};
 
 use crate::limits::STREAM_ID_BYTES_MAX;
 use refusal::{Limit, check_name, check_text, invalid_field};
