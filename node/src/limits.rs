@@ -219,6 +219,43 @@ pub const EXPRESSION_STEPS_MAX: u64 = 20_000;
 /// data a few times, too little for loops within loops over large data.
 pub const EXPRESSION_STEPS_PER_EVENT_BYTE: u64 = 8;
 
+// ---- Selectors: which events somebody follows or subscribes to ----
+
+/// Most conditions on the data of an event. Each is looked at for every event that the rest leaves over.
+pub const PAYLOAD_CONDITIONS_MAX: usize = 16;
+
+/// Longest path to a field of the data, in bytes.
+pub const PAYLOAD_FIELD_BYTES_MAX: usize = 512;
+
+/// Longest JSON of a selector, in bytes: a value to compare with, or an object that events have to contain.
+pub const SELECTOR_JSON_BYTES_MAX: usize = 4096;
+
+/// How deep that JSON may nest, and how many names a path may have.
+pub const SELECTOR_NESTING_MAX: usize = 16;
+
+/// Most values in that JSON. Comparing takes at most the product of these and of the values of an event.
+pub const SELECTOR_VALUES_MAX: usize = 100;
+
+/// Longest key by which events are kept in order, in bytes. Longer ones are cut, which keeps more events in order than
+/// was asked for.
+pub const DELIVERY_KEY_BYTES_MAX: usize = 512;
+
+// ---- Delivery: to those who follow and those who consume ----
+
+/// New records that are looked at under the engine's lock to see who is to be woken for them.
+pub const WAKE_RECORDS_MAX: usize = 256;
+
+/// Between two looks at what is new: under load those who are woken find a few events at once, and without load nobody
+/// waits for this. Well below what a person or a service notices.
+pub const WAKE_PAUSE: Duration = Duration::from_millis(2);
+
+const _: () = {
+    // A key may be a stream id.
+    assert!(DELIVERY_KEY_BYTES_MAX >= STREAM_ID_BYTES_MAX);
+    // The longest values that can be in an event can also be asked for.
+    assert!(SELECTOR_JSON_BYTES_MAX >= 2 * STREAM_ID_BYTES_MAX);
+};
+
 const _: () = {
     assert!(FILTER_TAGS_MAX >= TAGS_MAX);
     // One event must not cost a reader more than about a second.
@@ -249,6 +286,9 @@ pub const CONSUMERS_SERVED_MAX: u32 = 1_024;
 
 /// Most consumers of a subscription, those that stand by included.
 pub const CONSUMERS_MAX: usize = 4 * CONSUMERS_SERVED_MAX as usize;
+
+/// Consumers on one node, of all subscriptions.
+pub const NODE_CONSUMERS_MAX: usize = 10_000;
 
 /// Most events in flight to consumers, and most that are read ahead of them.
 pub const SUBSCRIPTION_EVENTS_MAX: u32 = 100_000;

@@ -44,12 +44,8 @@ impl Definition {
     /// Compiles a definition with every default filled in. Parsing expressions takes a while: not for a thread that
     /// drives requests.
     pub fn compile(message: v1::SubscriptionDefinition) -> Result<Self, DefinitionError> {
-        let selector = Selector::compile(
-            &message.r#type,
-            message.selector.as_ref(),
-            message.partition,
-            None,
-        )?;
+        let selector =
+            Selector::compile(&message.r#type, message.selector.as_ref(), message.partition, None)?;
         let key = match message.key_expression.as_str() {
             "" => None,
             text => Some(KeyExpression::compile(text).map_err(DefinitionError::Key)?),

@@ -112,7 +112,8 @@ impl Emitters {
             }
         };
         let (reader, looked_at) = (self.0.member.reader(), Arc::clone(state));
-        let looking = move || health::lag(&reader, &looked_at, running.as_ref()).map(|lag| (lag, running));
+        let looking =
+            move || health::lag(&reader, &looked_at, running.as_ref()).map(|lag| (lag, running));
         let looked = self.0.member.offload().run(looking).await;
         let (lag, running) = looked.map_err(|error| match error {
             HealthError::Read(error) => wire::read_failed(error),

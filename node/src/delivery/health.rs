@@ -72,7 +72,8 @@ fn count_from(
     // stream.
     let pages_max = if definition.selector.stream().is_some() { COUNTED_PAGES_MAX } else { 1 };
     for _ in 0..pages_max {
-        let page = source.page(reader, limits::READ_PAGE_EVENTS_MAX, limits::READ_PAGE_BYTES_MAX)?;
+        let page =
+            source.page(reader, limits::READ_PAGE_EVENTS_MAX, limits::READ_PAGE_BYTES_MAX)?;
         lag.events += page.events.len() as u64;
         if let Some(first) = page.events.first() {
             lag.oldest_us.get_or_insert(first.epoch_us);

@@ -45,6 +45,11 @@ impl Layers {
         sealed_end(&self.sealed)
     }
 
+    /// The overlays that wait to be sealed, from the lowest positions up.
+    pub fn frozen(&self) -> &[Arc<Overlay>] {
+        &self.frozen
+    }
+
     /// Memory that the frozen overlays take, in bytes.
     pub fn frozen_bytes(&self) -> u64 {
         self.frozen.iter().map(|frozen| frozen.bytes()).sum()

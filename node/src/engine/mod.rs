@@ -57,7 +57,8 @@ pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};
 pub use prefetch::prefetch;
 pub use query::{AppendCondition, Query, QueryItem};
 pub use reader::{
-    AllRead, Counted, Found, Listing, NoticePage, StateReader, StreamRead, StreamState, Totals,
+    AllRead, Counted, Found, Listing, NoticePage, Recent, RecentStream, StateReader, StreamRead,
+    StreamState, Totals,
 };
 pub use refusal::Refusal;
 pub use removals::{Reclaimable, Removal, Removals};

@@ -164,6 +164,18 @@ impl Overlay {
         self.streams.get(stream_id).map(|stream| &stream.head)
     }
 
+    /// The first version of a stream of which there are events here.
+    pub(super) fn first_version_here(&self, stream_id: &str) -> Option<u64> {
+        let first = self.stream_records(stream_id).first()?;
+        Some(self.record(*first).first_version)
+    }
+
+    /// The records of which an event lies at the position or further on, in order.
+    pub(super) fn records_behind(&self, position: u64) -> &[StoredRecord] {
+        let start = self.records.partition_point(|stored| stored.end_position() <= position);
+        &self.records[start..]
+    }
+
     /// Heads of streams that were changed here, in the order of their names' bytes, from `name` on.
     pub(super) fn heads_from(
         &self,

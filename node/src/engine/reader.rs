@@ -8,6 +8,7 @@ mod all;
 mod gather;
 mod listing;
 mod notices;
+mod recent;
 mod stream;
 mod subscriptions;
 mod times;
@@ -27,6 +28,7 @@ use super::{Engine, SharedEngine};
 pub use all::{AllRead, Counted, Found};
 pub use listing::Listing;
 pub use notices::NoticePage;
+pub use recent::{Recent, RecentStream};
 pub use stream::StreamRead;
 
 /// A cheap way to read the engine.
@@ -150,6 +152,19 @@ impl StateReader {
             }
         }
         Ok(None)
+    }
+
+    /// The event at a position, unless it was removed.
+    pub fn event_at(&self, position: u64) -> Result<Option<RecordedEvent>, ReadError> {
+        let read = AllRead {
+            from: position,
+            first: position,
+            last: position,
+            include_system: true,
+            events_max: 1,
+            ..AllRead::default()
+        };
+        Ok(self.read_all(&read)?.events.pop())
     }
 
     /// The layers below the active overlay, if any of them is in files.

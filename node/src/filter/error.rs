@@ -35,7 +35,7 @@ impl FilterError {
         false
     }
 
-    pub(super) fn invalid_field(
+    pub(crate) fn invalid_field(
         field: impl fmt::Display,
         value: &str,
         sentence: impl Into<String>,
@@ -47,7 +47,7 @@ impl FilterError {
         }
     }
 
-    pub(super) fn empty(field: impl fmt::Display, what: &str) -> Self {
+    pub(crate) fn empty(field: impl fmt::Display, what: &str) -> Self {
         Self::invalid_field(field, "", format!("is empty; {what}"))
     }
 
@@ -66,7 +66,7 @@ impl FilterError {
 
 /// A limit by the name of its constant in [`crate::limits`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
+pub(crate) struct Limit {
     pub name: &'static str,
     pub maximum: usize,
 }
@@ -92,7 +92,7 @@ impl Limit {
 }
 
 /// A text: one byte to the limit, without control characters, as every name in the store is.
-pub(super) fn check_name(
+pub(crate) fn check_name(
     field: impl fmt::Display,
     name: &str,
     limit: Limit,

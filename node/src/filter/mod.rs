@@ -12,18 +12,25 @@ mod candidates;
 mod compiled;
 mod error;
 mod expression;
+mod fields;
+mod literal;
 mod partition;
 mod pattern;
+mod payload;
 mod query;
 mod regular_expression;
 mod stream_names;
 mod term;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use crate::engine::{QueryItem, Select, SelectError};
 pub use compiled::Filter;
 pub use error::{FilterError, FilterErrorKind};
+pub(crate) use error::{Limit, check_name};
 pub use expression::{Checked, ExpressionError, StaticType, check_expression};
+pub(crate) use expression::{EventValues, Expression};
+pub(crate) use fields::canonical_json;
 pub use query::query_items;
 pub use stream_names::StreamNameFilter;
+pub(crate) use term::Term;

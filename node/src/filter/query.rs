@@ -49,6 +49,12 @@ pub(super) fn types(field: &str, types: &[String]) -> Result<Vec<String>, Filter
     names(field, types, EVENT_TYPE)
 }
 
+/// Checks the name of one event type.
+pub(super) fn event_type(field: &str, name: &str) -> Result<String, FilterError> {
+    check_name(field, name, EVENT_TYPE)?;
+    Ok(name.to_owned())
+}
+
 /// Checks tags, and puts them in order, each once.
 pub(super) fn tags(field: &str, tags: &[String]) -> Result<Vec<String>, FilterError> {
     TAGS.check(field, tags.len(), "tags; ask several times")?;

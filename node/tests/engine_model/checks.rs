@@ -41,7 +41,7 @@ impl Select for Chosen {
 }
 
 /// Whether the engine's event is the model's.
-fn same(recorded: &RecordedEvent, stored: &Stored) -> bool {
+pub fn same(recorded: &RecordedEvent, stored: &Stored) -> bool {
     let event = recorded.event();
     let content = match &stored.content {
         Content::Appended(own) => {
@@ -126,6 +126,7 @@ impl Look {
             }
         }
         self.check_times(reader, model)?;
+        self.check_positions(reader, model)?;
         for id in history.sent_ids() {
             let event = reader.event(Uuid::from_u128(id)).unwrap();
             match model.by_id(id) {
@@ -248,6 +249,25 @@ impl Look {
                 let end = model.streams.get(stream).map_or(0, |known| known.next_version);
                 let version = reader.first_version_at(stream, time).unwrap();
                 prop_assert_eq!(version, first.map_or(end, |stored| stored.version));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_positions(&self, reader: &StateReader, model: &Model) -> Result<(), TestCaseError> {
+        let (from, ..) = self.range(model.next_position());
+        for position in [0, from, from + 1, u64::MAX] {
+            for stream in STREAMS.into_iter().chain(["$streams"]) {
+                let events = model.of_stream(stream);
+                let first = events.iter().find(|stored| stored.position >= position);
+                let end = model.streams.get(stream).map_or(0, |known| known.next_version);
+                let version = reader.first_version_from(stream, position).unwrap();
+                prop_assert_eq!(version, first.map_or(end, |stored| stored.version));
+            }
+            let found = reader.event_at(position).unwrap();
+            match model.readable().find(|stored| stored.position == position) {
+                None => prop_assert!(found.is_none(), "{:?} was removed, or never came", found),
+                Some(stored) => prop_assert!(found.is_some_and(|event| same(&event, stored))),
             }
         }
         Ok(())

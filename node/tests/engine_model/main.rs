@@ -10,6 +10,7 @@ mod history;
 mod model;
 mod node;
 mod plan;
+mod sources;
 #[path = "../support/volume.rs"]
 mod support;
 
@@ -22,6 +23,7 @@ use crate::checks::{Look, check_notices};
 use crate::history::{History, items_of};
 use crate::node::Node;
 use crate::plan::{Step, command, query, step};
+use crate::sources::{Followed, wanted};
 
 fn look() -> impl Strategy<Value = Look> {
     let items = prop::option::weighted(0.8, query());
@@ -44,7 +46,7 @@ fn play(node: &mut Node, history: &mut History, steps: &[Step]) -> Result<(), Te
     let end = Step::EndGroup { clock_moves_us: 0 };
     for step in steps.iter().chain([&end]) {
         match step {
-            Step::Write => node.write(),
+            Step::Write => drop(node.write()),
             Step::Merge => drop(node.merge()),
             Step::Reclaim => drop(node.reclaim()),
             Step::Reopen => node.reopen(),
@@ -90,6 +92,24 @@ proptest! {
         for (steps, look) in steps.chunks(part).zip(&looks) {
             play(&mut node, &mut history, steps)?;
             check(&node, &history, look)?;
+        }
+    }
+
+    #[test]
+    fn sources_hand_out_what_the_model_holds_whatever_happens_meanwhile(
+        parts in prop::collection::vec(prop::collection::vec(step(), 0..30), 1..8),
+        wanted in prop::collection::vec((wanted(), 0_usize..4), 1..12),
+    ) {
+        let mut history = History::new();
+        let mut node = Node::new();
+        let mut followed: Vec<Followed> = Vec::new();
+        for (number, steps) in parts.iter().enumerate() {
+            play(&mut node, &mut history, steps)?;
+            let new = wanted.iter().filter(|(_, begins)| *begins == number);
+            followed.extend(new.map(|(wanted, _)| Followed::begin(wanted, &node, &history.model)));
+            for followed in &mut followed {
+                followed.go_on(&node, &history.model)?;
+            }
         }
     }
 

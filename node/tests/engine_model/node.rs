@@ -11,7 +11,7 @@ use reckon_node::storage::{Options, SealInput, Store};
 use uuid::Uuid;
 
 use crate::history::Group;
-use crate::support::{FaultyVolume, Survival};
+use crate::support::{Calls, Fault, FaultyVolume, Survival};
 
 #[derive(Debug)]
 pub struct Node {
@@ -91,9 +91,9 @@ impl Node {
         outcomes
     }
 
-    /// Writes the oldest frozen overlay.
-    pub fn write(&mut self) {
-        let Some(sealing) = self.frozen.pop_front() else { return };
+    /// Writes the oldest frozen overlay; says whether there was one.
+    pub fn write(&mut self) -> bool {
+        let Some(sealing) = self.frozen.pop_front() else { return false };
         self.store
             .seal(SealInput {
                 seal: sealing.seal,
@@ -107,6 +107,7 @@ impl Node {
             })
             .unwrap();
         self.engine.write().take_files(self.store.sealed());
+        true
     }
 
     /// Merges as far as it is due; says whether anything was.
@@ -137,6 +138,14 @@ impl Node {
     pub fn try_apply(&mut self, group: &Group) -> Result<Vec<Outcome>, ApplyError> {
         let applied = LogPosition { term: 1, index: self.log.len() as u64 + 1 };
         self.engine.write().apply_group(&group.bytes, applied)
+    }
+
+    /// Does something while no file can be read.
+    pub fn without_files<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.volume.fail(Calls::Reads, 0, u64::MAX, Fault::Eio);
+        let done = act();
+        self.volume.heal();
+        done
     }
 
     /// The sealed files with their sizes in bytes.

@@ -140,8 +140,14 @@ impl Tested {
     fn offer(&mut self, position: u64) {
         let key = self.model.keys[&position];
         let failures = self.model.failures.get(&position).copied().unwrap_or(0);
-        let offered =
-            Offered { position, key: key.into(), weight: 1, event: position, failures, replayed: false };
+        let offered = Offered {
+            position,
+            key: key.into(),
+            weight: 1,
+            event: position,
+            failures,
+            replayed: false,
+        };
         self.dispatch.offer(offered).unwrap();
         if self.model.holding_keys.contains(key) {
             self.model.ended.insert(position, End::Parked);

@@ -234,7 +234,8 @@ impl Emitter {
         } else {
             let reader = self.around.reader.clone();
             let mut source = self.source.clone();
-            let reading = move || source.page(&reader, events_max, bytes_max).map(|it| (it, source));
+            let reading =
+                move || source.page(&reader, events_max, bytes_max).map(|it| (it, source));
             let read = self.around.offload.run(reading).await;
             read.map(|(page, source)| {
                 self.source = source;

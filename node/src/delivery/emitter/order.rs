@@ -11,7 +11,10 @@ use crate::limits;
 /// What an emitter is told.
 #[derive(Debug)]
 pub enum Order {
-    Attach { consumer: NewConsumer, answer: oneshot::Sender<Attached> },
+    Attach {
+        consumer: NewConsumer,
+        answer: oneshot::Sender<Attached>,
+    },
     /// The consumer is gone. What it holds comes again.
     Detach(ConsumerId),
     /// The consumer has said all that it had to say, and waits until that is written down.
@@ -19,7 +22,10 @@ pub enum Order {
     Demand(ConsumerId, v1::Demand),
     Settle(ConsumerId, v1::Settle),
     /// Everything up to the position, inclusive, is done.
-    AckUpto { position: u64, answer: oneshot::Sender<Result<(), Status>> },
+    AckUpto {
+        position: u64,
+        answer: oneshot::Sender<Result<(), Status>>,
+    },
     /// The subscription was changed in the store.
     Refresh,
     Health(oneshot::Sender<Running>),
@@ -50,7 +56,9 @@ pub enum Sent {
     /// Everything below the position was delivered, here or to others.
     CaughtUp(u64),
     /// Whether it stands by from now on.
-    Role { standby: bool },
+    Role {
+        standby: bool,
+    },
     /// Nothing follows.
     End(Status),
 }

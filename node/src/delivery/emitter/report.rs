@@ -72,7 +72,6 @@ impl Reporting {
             }
         }
     }
-
 }
 
 impl Emitter {

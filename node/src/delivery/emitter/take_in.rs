@@ -6,7 +6,7 @@ use reckon_api::v1;
 use tokio::sync::mpsc;
 
 use super::{
-    Attached, ConsumerId, Definition, EmitterError, Emitter, End, Loaded, NewConsumer, Order,
+    Attached, ConsumerId, Definition, Emitter, EmitterError, End, Loaded, NewConsumer, Order,
     Outlet, Reporting, Running, Source,
 };
 use crate::delivery::dispatch::{Demand, Settlement};
@@ -45,8 +45,7 @@ impl Emitter {
         self.dispatch.attach(id, consumer.demand, consumer.key_window);
         let (messages, receiver) = mpsc::unbounded_channel();
         let standby = !self.dispatch.is_served(id);
-        let outlet =
-            Outlet { name: consumer.name, messages, standby, told_caught_up: false };
+        let outlet = Outlet { name: consumer.name, messages, standby, told_caught_up: false };
         self.outlets.insert(id, outlet);
         Attached { id, standby, messages: receiver }
     }

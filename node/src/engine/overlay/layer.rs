@@ -41,9 +41,8 @@ impl Layer for Overlay {
         position: u64,
         visit: &mut dyn FnMut(StoredRecord) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
-        let start = self.records.partition_point(|stored| stored.end_position() <= position);
         // That it was enough is no failure.
-        let _ = self.records[start..].iter().cloned().try_for_each(visit);
+        let _ = self.records_behind(position).iter().cloned().try_for_each(visit);
         Ok(())
     }
 

@@ -87,6 +87,12 @@ impl StateReader {
         }
         let view = engine.view();
         drop(engine);
+        // What is in memory is not looked for in files.
+        for frozen in view.layers.frozen() {
+            if walk.begins_in(frozen.as_ref())? {
+                return gather(frozen.as_ref(), walk);
+            }
+        }
         let batch = match walk.direction {
             Direction::Forward => first_batch(view.layers.ascending(), walk),
             Direction::Backward => first_batch(view.layers.newest_first(), walk),

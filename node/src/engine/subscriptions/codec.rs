@@ -106,10 +106,14 @@ impl SubscriptionTarget {
 impl Advance {
     /// About how many bytes it takes in a command.
     pub fn size(&self) -> usize {
-        let texts = |it: &Parked| it.stream_id.len() + it.event_type.len() + it.key.len() + it.reason.len();
+        let texts =
+            |it: &Parked| it.stream_id.len() + it.event_type.len() + it.key.len() + it.reason.len();
         let parked: usize = self.parked.iter().map(|it| texts(it) + 32).sum();
         let pending = self.progress.as_ref().map_or(0, |progress| progress.pending.len());
-        64 + self.target.name.len() + parked + 8 * (pending + self.replayed.len()) + 24 * self.dropped.len()
+        64 + self.target.name.len()
+            + parked
+            + 8 * (pending + self.replayed.len())
+            + 24 * self.dropped.len()
     }
 
     fn put(&self, buf: &mut BytesMut) {

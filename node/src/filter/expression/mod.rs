@@ -72,7 +72,7 @@ fn weave_text(text: &str) -> Result<Woven, ExpressionError> {
     }
 }
 
-/// A condition on events.
+/// A condition on events, or a text that is made of each.
 #[derive(Debug)]
 pub struct Expression {
     root: IdedExpr,
@@ -93,16 +93,44 @@ impl Expression {
         Ok(Self { root, regexes, nodes })
     }
 
+    /// Compiles an expression that gives a text, or may do so: a string, or what has one usual way to be written as one.
+    pub fn compile_text(text: &str) -> Result<Self, ExpressionError> {
+        let Woven { root, gives, regexes, .. } = weave_text(text)?;
+        let texts = [StaticType::String, StaticType::Int, StaticType::Uint, StaticType::Bool];
+        if !texts.iter().any(|&text| gives.may_be(text)) {
+            let reason = format!("gives {gives}; it takes a string, an int, a uint or a bool");
+            return Err(ExpressionError::invalid(0, reason));
+        }
+        let nodes = tree::size(&root).nodes as u64;
+        Ok(Self { root, regexes, nodes })
+    }
+
     /// Whether the expression gives `true` for the event. A field that is missing, a value of another type and
     /// every other error of the evaluation are a `false`.
     pub fn holds(&self, values: &EventValues<'_>) -> Result<bool, OverBudget> {
+        Ok(matches!(self.evaluate(values)?, Some(Value::Bool(true))))
+    }
+
+    /// The text that the expression gives for the event; `None`: it gives none, or cannot be evaluated.
+    pub fn text(&self, values: &EventValues<'_>) -> Result<Option<String>, OverBudget> {
+        Ok(match self.evaluate(values)? {
+            Some(Value::String(text)) => Some(Arc::unwrap_or_clone(text)),
+            Some(Value::Int(number)) => Some(number.to_string()),
+            Some(Value::UInt(number)) => Some(number.to_string()),
+            Some(Value::Bool(value)) => Some(value.to_string()),
+            _ => None,
+        })
+    }
+
+    /// What the expression gives; `None`: it cannot be evaluated.
+    fn evaluate(&self, values: &EventValues<'_>) -> Result<Option<Value>, OverBudget> {
         let steps_max = limits::EXPRESSION_STEPS_MAX
             + limits::EXPRESSION_STEPS_PER_EVENT_BYTE * values.bytes() as u64;
         let meter = Meter::new(steps_max.saturating_sub(self.nodes));
         let bindings = Bindings { values, meter, regexes: &self.regexes };
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         context.set_variable_resolver(&bindings);
-        let holds = matches!(Value::resolve(&self.root, &context), Ok(Value::Bool(true)));
-        if bindings.meter.exhausted() { Err(OverBudget { steps_max }) } else { Ok(holds) }
+        let value = Value::resolve(&self.root, &context).ok();
+        if bindings.meter.exhausted() { Err(OverBudget { steps_max }) } else { Ok(value) }
     }
 }

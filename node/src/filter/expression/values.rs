@@ -67,7 +67,25 @@ impl<'a> EventValues<'a> {
         self.event.bytes()
     }
 
-    fn field(&self, name: &str) -> Option<CowVal<'_, '_>> {
+    /// The data as it was parsed; null where it is not JSON.
+    pub fn data(&self) -> &dyn Val {
+        let view = self.view;
+        self.data.get_or_init(|| content(view.data, view.data_content_type)).as_ref()
+    }
+
+    /// The metadata as it was parsed; null where it is not JSON.
+    pub fn metadata(&self) -> &dyn Val {
+        let view = self.view;
+        self.metadata.get_or_init(|| content(view.metadata, view.metadata_content_type)).as_ref()
+    }
+
+    /// Of what type a field of every event is; `None`: there is none of this name.
+    pub fn field_type(name: &str) -> Option<StaticType> {
+        FIELDS.iter().find(|(field, _)| *field == name).map(|&(_, of_type)| of_type)
+    }
+
+    /// A field by its name in expressions, without `event.`.
+    pub fn field(&self, name: &str) -> Option<CowVal<'_, '_>> {
         let view = self.view;
         Some(match name {
             "event_id" => CowVal::owned(CelString::from(view.event_id.to_string())),
@@ -75,13 +93,11 @@ impl<'a> EventValues<'a> {
             "version" => number(self.event.version),
             "position" => number(self.event.position),
             "event_type" => text(view.event_type),
-            "data" => borrowed(&self.data, || content(view.data, view.data_content_type)),
+            "data" => CowVal::Borrowed(self.data()),
             "data_content_type" => text(view.data_content_type),
-            "metadata" => {
-                borrowed(&self.metadata, || content(view.metadata, view.metadata_content_type))
-            }
+            "metadata" => CowVal::Borrowed(self.metadata()),
             "metadata_content_type" => text(view.metadata_content_type),
-            "tags" => borrowed(&self.tags, || tags(view)),
+            "tags" => CowVal::Borrowed(self.tags.get_or_init(|| tags(view)).as_ref()),
             "causation_id" => optional_text(view.causation_id),
             "correlation_id" => optional_text(view.correlation_id),
             "actor_id" => optional_text(view.actor_id),
@@ -100,13 +116,6 @@ impl fmt::Debug for EventValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventValues").field("event", self.event).finish_non_exhaustive()
     }
-}
-
-fn borrowed<'b, 'a>(
-    cell: &'b OnceLock<Box<dyn Val + 'a>>,
-    make: impl FnOnce() -> Box<dyn Val + 'a>,
-) -> CowVal<'b, 'b> {
-    CowVal::Borrowed(cell.get_or_init(make).as_ref())
 }
 
 fn content<'a>(bytes: &'a [u8], content_type: &str) -> Box<dyn Val + 'a> {

@@ -9,4 +9,4 @@ mod expressions;
 mod page;
 mod terms;
 
-pub(super) use events::Given;
+pub(crate) use events::Given;

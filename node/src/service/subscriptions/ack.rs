@@ -24,7 +24,9 @@ impl SubscriptionsService {
         let next_position = leading.member.reader().next_position();
         if position >= next_position {
             return Err(Reason::InvalidArgument.status(
-                format!("position {position} is not there yet; the store's next one is {next_position}"),
+                format!(
+                    "position {position} is not there yet; the store's next one is {next_position}"
+                ),
                 [("field", "position".to_owned()), ("value", position.to_string())],
             ));
         }

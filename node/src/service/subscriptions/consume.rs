@@ -37,7 +37,8 @@ impl SubscriptionsService {
         let give_up = arrival.deadline.min(Instant::now() + limits::LEADER_WAIT);
         loop {
             let forwarder = &self.admission.forwarder;
-            let decider = forwarder.decider_of(&member, arrival.forwarded, arrival.deadline).await?;
+            let decider =
+                forwarder.decider_of(&member, arrival.forwarded, arrival.deadline).await?;
             let refused = match decider {
                 Decider::Here => match self.attach(&member, &open, arrival.deadline).await {
                     Ok((emitter, attached, opened)) => {
@@ -57,7 +58,9 @@ impl SubscriptionsService {
                         client(leader.channel.clone()).consume(asked).await
                     };
                     let asked = tokio::time::timeout_at(arrival.deadline, asking).await;
-                    match forwarder.answered(&leader, asked.map_err(|_elapsed| deadline_exceeded())?) {
+                    match forwarder
+                        .answered(&leader, asked.map_err(|_elapsed| deadline_exceeded())?)
+                    {
                         Ok(answer) => {
                             let _ = rest.send(requests);
                             return Ok(pass_back(slot, answer.map_err(foreign)?));
@@ -102,7 +105,6 @@ impl SubscriptionsService {
                 tokio::task::yield_now().await;
                 continue;
             };
-            let attached = attached?;
             let subscription = Some(wire::subscription(&found.state, Vec::new())?);
             let opened = v1::ConsumerOpened { subscription, standby: attached.standby };
             return Ok((emitter, attached, opened));
@@ -145,9 +147,7 @@ fn serve(
             let deliveries = deliveries.iter().map(delivery).collect();
             Ok(wrap(Told::Deliveries(v1::Deliveries { deliveries })))
         }
-        Sent::CaughtUp(next_position) => {
-            Ok(wrap(Told::CaughtUp(v1::CaughtUp { next_position })))
-        }
+        Sent::CaughtUp(next_position) => Ok(wrap(Told::CaughtUp(v1::CaughtUp { next_position }))),
         Sent::Role { standby } => Ok(wrap(Told::Role(v1::ConsumerRole { standby }))),
         Sent::End(status) => Err(status),
     });
@@ -224,9 +224,9 @@ fn passed_on(
     let requests = stream::once(following).filter_map(|requests| async { requests.ok() });
     // A consumer that breaks off ends this stream, and with it the call.
     requests.flat_map(|requests| {
-        requests.take_while(|request| std::future::ready(request.is_ok())).filter_map(
-            |request| async { request.ok() },
-        )
+        requests
+            .take_while(|request| std::future::ready(request.is_ok()))
+            .filter_map(|request| async { request.ok() })
     })
 }
 

@@ -11,7 +11,9 @@ use super::on_leader::Leading;
 use crate::delivery::definition::Definition;
 use crate::delivery::emitter::Order;
 use crate::delivery::source::{Source, Start};
-use crate::engine::{Outcome, StateReader, SubscriptionCommand, SubscriptionState, SubscriptionTarget};
+use crate::engine::{
+    Outcome, StateReader, SubscriptionCommand, SubscriptionState, SubscriptionTarget,
+};
 use crate::limits;
 use crate::service::{admission, wire};
 
@@ -195,18 +197,16 @@ impl SubscriptionsService {
         let message = found.definition()?;
         let to = wire::start_from(request.to, message.selector.as_ref(), "to")?;
         let target = found.target();
-        let next_position =
-            admission::look(&leading.member, leading.deadline, move |reader| {
-                Ok(Definition::compile(message).map_err(|error| {
-                    Reason::Internal.plain(error.to_string())
-                })
+        let next_position = admission::look(&leading.member, leading.deadline, move |reader| {
+            Ok(Definition::compile(message)
+                .map_err(|error| Reason::Internal.plain(error.to_string()))
                 .and_then(|definition| {
                     let mut source = Source::new(definition.selector, start_of(&to));
                     source.begin(reader).map_err(wire::read_failed)
                 }))
-            })
-            .await
-            .flatten()?;
+        })
+        .await
+        .flatten()?;
         let command = SubscriptionCommand::Reset { target, next_position };
         let (state, _) = registered(leading.decide(command).await?)?;
         self.deliveries(&leading.member).emitters.refresh(&found.name).await;

@@ -1,21 +1,58 @@
 //! `reckon.v1.Subscriptions`: subscriptions, their consumers, and followers. This file says who serves what; each duty has
 //! a file of its own.
 
+mod ack;
+mod consume;
+mod definitions;
+mod health;
+mod on_leader;
+mod parked;
+
+use std::sync::{Arc, OnceLock};
+
 use reckon_api::v1;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Admission;
 use super::answer::Pages;
+use super::in_flight::InFlight;
+use crate::delivery::Deliveries;
+use crate::limits;
+use crate::raft::Member;
 
 /// The subscriptions service of one node.
 #[derive(Debug, Clone)]
 pub struct SubscriptionsService {
     admission: Admission,
+    consumers: InFlight,
+    deliveries: Arc<OnceLock<Deliveries>>,
 }
 
 impl SubscriptionsService {
-    pub const fn new(admission: Admission) -> Self {
-        Self { admission }
+    /// On the current runtime, which subscriptions work on too.
+    pub fn new(admission: Admission) -> Self {
+        let service = Self {
+            admission,
+            consumers: InFlight::new("node_consumers_max", limits::NODE_CONSUMERS_MAX),
+            deliveries: Arc::default(),
+        };
+        tokio::spawn(service.clone().begin());
+        service
+    }
+
+    /// What delivers from the one member that this node ever runs.
+    fn deliveries(&self, member: &Arc<Member>) -> &Deliveries {
+        self.deliveries.get_or_init(|| Deliveries::start(&self.admission.node, member))
+    }
+
+    /// Also where nobody asks for anything, somebody has to look after subscriptions.
+    async fn begin(self) {
+        let mut member = self.admission.node.watch_member();
+        if let Ok(member) = member.wait_for(Option::is_some).await
+            && let Some(member) = member.as_ref()
+        {
+            self.deliveries(member);
+        }
     }
 }
 
@@ -23,95 +60,155 @@ impl SubscriptionsService {
 impl v1::subscriptions_server::Subscriptions for SubscriptionsService {
     async fn create(
         &self,
-        _request: Request<v1::CreateSubscriptionRequest>,
+        request: Request<v1::CreateSubscriptionRequest>,
     ) -> Result<Response<v1::CreateSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("create"))
+        self.on_leader(
+            request,
+            |leading, request| self.create_here(leading, request),
+            |mut leader, request| async move { leader.create(request).await },
+        )
+        .await
     }
 
     async fn update(
         &self,
-        _request: Request<v1::UpdateSubscriptionRequest>,
+        request: Request<v1::UpdateSubscriptionRequest>,
     ) -> Result<Response<v1::UpdateSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("update"))
+        self.on_leader(
+            request,
+            |leading, request| self.update_here(leading, request),
+            |mut leader, request| async move { leader.update(request).await },
+        )
+        .await
     }
 
     async fn get(
         &self,
-        _request: Request<v1::GetSubscriptionRequest>,
+        request: Request<v1::GetSubscriptionRequest>,
     ) -> Result<Response<v1::GetSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("get"))
+        self.on_leader(
+            request,
+            |leading, request| self.get_here(leading, request),
+            |mut leader, request| async move { leader.get(request).await },
+        )
+        .await
     }
 
     async fn list(
         &self,
-        _request: Request<v1::ListSubscriptionsRequest>,
+        request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
-        Err(Status::unimplemented("list"))
+        self.on_leader(
+            request,
+            |leading, request| self.list_here(leading, request),
+            |mut leader, request| async move { leader.list(request).await },
+        )
+        .await
     }
 
     async fn delete(
         &self,
-        _request: Request<v1::DeleteSubscriptionRequest>,
+        request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("delete"))
+        self.on_leader(
+            request,
+            |leading, request| self.delete_here(leading, request),
+            |mut leader, request| async move { leader.delete(request).await },
+        )
+        .await
     }
 
     async fn exists(
         &self,
-        _request: Request<v1::ExistsSubscriptionRequest>,
+        request: Request<v1::ExistsSubscriptionRequest>,
     ) -> Result<Response<v1::ExistsSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("exists"))
+        self.on_leader(
+            request,
+            |leading, request| self.exists_here(leading, request),
+            |mut leader, request| async move { leader.exists(request).await },
+        )
+        .await
     }
 
     async fn reset(
         &self,
-        _request: Request<v1::ResetSubscriptionRequest>,
+        request: Request<v1::ResetSubscriptionRequest>,
     ) -> Result<Response<v1::ResetSubscriptionResponse>, Status> {
-        Err(Status::unimplemented("reset"))
+        self.on_leader(
+            request,
+            |leading, request| self.reset_here(leading, request),
+            |mut leader, request| async move { leader.reset(request).await },
+        )
+        .await
     }
 
     async fn ack(
         &self,
-        _request: Request<v1::AckRequest>,
+        request: Request<v1::AckRequest>,
     ) -> Result<Response<v1::AckResponse>, Status> {
-        Err(Status::unimplemented("ack"))
+        self.on_leader(
+            request,
+            |leading, request| self.ack_here(leading, request),
+            |mut leader, request| async move { leader.ack(request).await },
+        )
+        .await
     }
 
     async fn list_parked(
         &self,
-        _request: Request<v1::ListParkedRequest>,
+        request: Request<v1::ListParkedRequest>,
     ) -> Result<Response<v1::ListParkedResponse>, Status> {
-        Err(Status::unimplemented("list_parked"))
+        self.on_leader(
+            request,
+            |leading, request| self.list_parked_here(leading, request),
+            |mut leader, request| async move { leader.list_parked(request).await },
+        )
+        .await
     }
 
     async fn replay_parked(
         &self,
-        _request: Request<v1::ReplayParkedRequest>,
+        request: Request<v1::ReplayParkedRequest>,
     ) -> Result<Response<v1::ReplayParkedResponse>, Status> {
-        Err(Status::unimplemented("replay_parked"))
+        self.on_leader(
+            request,
+            |leading, request| self.replay_parked_here(leading, request),
+            |mut leader, request| async move { leader.replay_parked(request).await },
+        )
+        .await
     }
 
     async fn discard_parked(
         &self,
-        _request: Request<v1::DiscardParkedRequest>,
+        request: Request<v1::DiscardParkedRequest>,
     ) -> Result<Response<v1::DiscardParkedResponse>, Status> {
-        Err(Status::unimplemented("discard_parked"))
+        self.on_leader(
+            request,
+            |leading, request| self.discard_parked_here(leading, request),
+            |mut leader, request| async move { leader.discard_parked(request).await },
+        )
+        .await
     }
 
     async fn health(
         &self,
-        _request: Request<v1::SubscriptionHealthRequest>,
+        request: Request<v1::SubscriptionHealthRequest>,
     ) -> Result<Response<v1::SubscriptionHealthResponse>, Status> {
-        Err(Status::unimplemented("health"))
+        self.on_leader(
+            request,
+            |leading, request| self.health_here(leading, request),
+            |mut leader, request| async move { leader.health(request).await },
+        )
+        .await
     }
 
     type ConsumeStream = Pages<v1::ConsumeResponse>;
 
     async fn consume(
         &self,
-        _request: Request<Streaming<v1::ConsumeRequest>>,
+        request: Request<Streaming<v1::ConsumeRequest>>,
     ) -> Result<Response<Self::ConsumeStream>, Status> {
-        Err(Status::unimplemented("consume"))
+        self.consume_events(request).await.map(Response::new)
     }
 
     type FollowStream = Pages<v1::FollowResponse>;

@@ -54,7 +54,8 @@ impl SubscriptionsService {
         let give_up = arrival.deadline.min(Instant::now() + limits::LEADER_WAIT);
         loop {
             let forwarder = &self.admission.forwarder;
-            let decider = forwarder.decider_of(&member, arrival.forwarded, arrival.deadline).await?;
+            let decider =
+                forwarder.decider_of(&member, arrival.forwarded, arrival.deadline).await?;
             let refused = match decider {
                 Decider::Here => {
                     let answering = async {
@@ -71,13 +72,8 @@ impl SubscriptionsService {
                     let client = client(leader.channel.clone());
                     let send = |request| there(client, request);
                     let lost = Reason::OutcomeUnknown;
-                    let sent = forwarder.try_send(
-                        &leader,
-                        message.clone(),
-                        arrival.deadline,
-                        lost,
-                        send,
-                    );
+                    let sent =
+                        forwarder.try_send(&leader, message.clone(), arrival.deadline, lost, send);
                     match sent.await {
                         Ok(answered) => {
                             return answered.map(|answer| Response::new(answer.into_inner()));

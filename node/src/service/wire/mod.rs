@@ -8,6 +8,7 @@ mod life;
 mod metadata;
 mod range;
 mod refusal;
+mod selector;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -22,9 +23,10 @@ pub use filter::{checked_expression, filter, stream_names};
 pub use life::{delete_command, tombstone_command, truncate_command};
 pub use range::{Positions, Start, Times, ambiguous, direction, limit, positions, start, times};
 pub use refusal::{event_not_found, live, read_failed, refusal_status, subscription_not_found};
-
+pub use selector::{key_refused, selector_refused};
 pub use subscription::{
-    decode_definition, definition, start_from, subscription, subscription_checkpoint, subscription_key, unchangeable_difference,
+    check_consumer, decode_definition, definition, definition_status, start_from, subscription,
+    subscription_checkpoint, subscription_key, subscription_type, unchangeable_difference,
 };
 
 use crate::limits::STREAM_ID_BYTES_MAX;

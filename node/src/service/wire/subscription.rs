@@ -6,7 +6,9 @@ use tonic::Status;
 use uuid::Uuid;
 
 use super::refusal::{Limit, check_name, check_text, invalid_field, limit_exceeded};
-use crate::delivery::Selector;
+use super::selector::{key_refused, selector_refused};
+use crate::delivery::definition::DefinitionError;
+use crate::delivery::selector::{Selector, SelectorError, SelectorKind};
 use crate::engine::SubscriptionState;
 use crate::limits;
 
@@ -23,7 +25,7 @@ const SUBSCRIPTION_KEYS: Uuid = Uuid::from_u128(0x6f1d_80a2_3c57_4c0b_a1a6_7be8_
 /// The type that is asked for by its one name; empty: any.
 pub fn subscription_type(name: &str) -> Result<Option<&'static str>, Status> {
     let declared = SelectorKind::declared(name);
-    let kind = declared.map_err(|error| filter_status(error.in_field_of("type")))?;
+    let kind = declared.map_err(|error| selector_refused(SelectorError::Selector(error)))?;
     Ok(kind.map(SelectorKind::as_str))
 }
 
@@ -36,8 +38,8 @@ pub fn check_consumer(open: &v1::OpenConsumer) -> Result<(), Status> {
 pub fn definition_status(error: DefinitionError) -> Status {
     match error {
         DefinitionError::Decode(error) => Reason::Internal.plain(error.to_string()),
-        DefinitionError::Selector(error) => selector_status(error),
-        DefinitionError::Key(error) => filter_status(error),
+        DefinitionError::Selector(error) => selector_refused(error),
+        DefinitionError::Key(error) => key_refused(error),
     }
 }
 
@@ -84,6 +86,7 @@ pub fn definition(
         Range::new("buffer_warning_percent", &mut definition.buffer_warning_percent, 80, 1..=100),
     ];
     ranges.into_iter().try_for_each(Range::fill)?;
+    let backoff_ms_min = definition.retry_backoff_ms_min;
     let times = [
         Range::new(
             "ack_timeout_ms",
@@ -100,17 +103,15 @@ pub fn definition(
         Range::new(
             "retry_backoff_ms_max",
             &mut definition.retry_backoff_ms_max,
-            limits::RETRY_BACKOFF_MS_MAX_DEFAULT.max(definition.retry_backoff_ms_min),
+            limits::RETRY_BACKOFF_MS_MAX_DEFAULT.max(backoff_ms_min),
             1..=limits::RETRY_BACKOFF_MS_MAX,
         ),
     ];
     times.into_iter().try_for_each(Range::fill)?;
     if definition.retry_backoff_ms_min > definition.retry_backoff_ms_max {
         let value = definition.retry_backoff_ms_min.to_string();
-        let what = format!(
-            "is more than retry_backoff_ms_max, {}",
-            definition.retry_backoff_ms_max
-        );
+        let what =
+            format!("is more than retry_backoff_ms_max, {}", definition.retry_backoff_ms_max);
         return Err(invalid_field(&field("retry_backoff_ms_min"), &value, &what));
     }
     definition.max_retries.get_or_insert(limits::MAX_RETRIES_DEFAULT);
@@ -241,8 +242,8 @@ fn fill_sink(sink: &mut v1::Sink) -> Result<(), Status> {
         let path = || field(&format!("sink.headers[{name:?}]"));
         check_name(path, name, HEADER)?;
         check_text(path, value, HEADER)?;
-        let is_header = name.parse::<http::HeaderName>().is_ok()
-            && value.parse::<http::HeaderValue>().is_ok();
+        let is_header =
+            name.parse::<http::HeaderName>().is_ok() && value.parse::<http::HeaderValue>().is_ok();
         if !is_header {
             return Err(invalid_field(&path(), value, "is no header of HTTP"));
         }

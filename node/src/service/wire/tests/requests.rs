@@ -1,6 +1,8 @@
 //! Requests other than appends.
 
 use super::*;
+use crate::delivery::key::KeyExpression;
+use crate::delivery::selector::Selector;
 use crate::engine::{Direction, Expectation};
 
 #[track_caller]
@@ -121,4 +123,38 @@ fn filters_are_refused_with_their_field_and_place() {
     check(stream_names(&list), Reason::InvalidPattern, &[("field", "pattern"), ("offset", "1")]);
     check(checked_expression("1 +"), Reason::InvalidExpression, &[("field", "expression")]);
     assert!(checked_expression("event.version > 1").unwrap().filter);
+}
+
+#[test]
+fn selectors_are_refused_under_their_own_reason_and_filters_beside_them_under_theirs() {
+    use v1::selector::Kind;
+    let compile = |kind, filter: Option<&v1::Filter>| {
+        let selector = v1::Selector { kind: Some(kind) };
+        Selector::compile("", Some(&selector), None, filter).map_err(selector_refused)
+    };
+    let payload = |conditions, expression: &str| {
+        let expression = expression.to_owned();
+        Kind::EventPayload(v1::EventPayload { conditions, expression })
+    };
+    let condition = v1::PayloadCondition {
+        field: "a".to_owned(),
+        value: "x".to_owned(),
+        ..v1::PayloadCondition::default()
+    };
+    let field = "selector.event_payload.conditions[0].value";
+    let refused = compile(payload(vec![condition], ""), None);
+    check(refused, Reason::InvalidSelector, &[("field", field), ("value", "x")]);
+    let field = "selector.event_payload.expression";
+    let refused = compile(payload(Vec::new(), "1 +"), None);
+    check(refused, Reason::InvalidSelector, &[("field", field), ("offset", "3")]);
+    let refused = compile(Kind::Stream("s".repeat(513)), None);
+    let values = [("field", "selector.stream"), ("limit", "stream_id_bytes_max"), ("value", "513")];
+    check(refused, Reason::InvalidSelector, &values);
+    let pattern = Some(v1::filter_term::Kind::StreamPattern("a\\".to_owned()));
+    let filter = v1::Filter { terms: vec![v1::FilterTerm { negate: false, kind: pattern }] };
+    let field = "filter.terms[0].stream_pattern";
+    let refused = compile(Kind::All(true), Some(&filter));
+    check(refused, Reason::InvalidPattern, &[("field", field), ("offset", "1")]);
+    let key = KeyExpression::compile("1.5").map_err(key_refused);
+    check(key, Reason::InvalidExpression, &[("field", "key_expression"), ("offset", "0")]);
 }
