@@ -11,7 +11,7 @@ pub use client::Client;
 pub use reason::{ERROR_DOMAIN, Reason};
 
 /// The generated messages, clients and servers of `reckon.v1`.
-#[allow(clippy::pedantic, missing_debug_implementations)]
+#[allow(clippy::pedantic, clippy::large_enum_variant, missing_debug_implementations)]
 pub mod v1 {
     tonic::include_proto!("reckon.v1");
 

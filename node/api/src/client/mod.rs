@@ -16,8 +16,10 @@ mod endpoints;
 mod error;
 mod follow;
 mod options;
+mod pages;
 mod read;
 mod streams;
+mod subscriptions;
 mod watch;
 
 pub use append::Expect;
@@ -37,6 +39,7 @@ use tonic::transport::Channel;
 use crate::v1;
 use crate::v1::cluster_client::ClusterClient;
 use crate::v1::streams_client::StreamsClient;
+use crate::v1::subscriptions_client::SubscriptionsClient;
 
 /// The largest message the client takes: an append's 8 MiB of events with their envelopes, twice over.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -141,6 +144,10 @@ fn cluster(channel: Channel) -> ClusterClient<Channel> {
 
 fn streams(channel: Channel) -> StreamsClient<Channel> {
     StreamsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn subscriptions(channel: Channel) -> SubscriptionsClient<Channel> {
+    SubscriptionsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 #[cfg(test)]
