@@ -12,6 +12,7 @@ mod append;
 mod appender;
 mod backoff;
 mod call;
+mod consumer;
 mod endpoints;
 mod error;
 mod follow;
@@ -24,6 +25,9 @@ mod watch;
 
 pub use append::Expect;
 pub use appender::Appender;
+pub use consumer::{
+    Consumed, Consumer, ConsumerOptions, Consumption, IntoSettlement, Progress, Settlement,
+};
 pub use error::{Error, Outcome};
 pub use follow::{Followed, Following};
 pub use options::{Options, OptionsError};

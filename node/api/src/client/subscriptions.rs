@@ -22,6 +22,18 @@ impl v1::SubscriptionRef {
     }
 }
 
+impl From<&str> for v1::SubscriptionRef {
+    fn from(name: &str) -> Self {
+        Self::named(name)
+    }
+}
+
+impl From<String> for v1::SubscriptionRef {
+    fn from(name: String) -> Self {
+        Self::named(name)
+    }
+}
+
 calls! { subscriptions;
     /// Registers a subscription. The same definition again changes nothing; another one under the same name is refused.
     call create_subscription = create(CreateSubscriptionRequest) -> CreateSubscriptionResponse;

@@ -1,6 +1,7 @@
 //! The client against servers that fail by script.
 
 mod appender;
+mod consumer;
 mod follow;
 mod scripted;
 mod scripted_subscriptions;
