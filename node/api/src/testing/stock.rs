@@ -127,6 +127,8 @@ impl Stock {
         for key in keys {
             self.take_back(&key);
         }
+        // The next call may be with another leader, who knows of no epochs.
+        self.keys.clear();
     }
 
     pub fn take_back(&mut self, key: &str) {
