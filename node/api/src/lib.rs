@@ -6,6 +6,8 @@ pub mod client;
 pub mod connect;
 mod failure;
 mod reason;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use client::Client;
 pub use reason::{ERROR_DOMAIN, Reason};

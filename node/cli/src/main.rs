@@ -12,6 +12,7 @@ mod events;
 mod expression;
 mod failure;
 mod filter;
+mod follow;
 mod import;
 mod life;
 mod output;

@@ -3,15 +3,14 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::str::FromStr;
 
-use futures::StreamExt as _;
-use reckon_api::client::Followed;
 use reckon_api::{Client, v1};
 
 use crate::consistency::Fresh;
 use crate::count::{self, Counted};
-use crate::events::{Shown, print, print_all};
+use crate::events::{Shown, print_all};
 use crate::failure::Failure;
 use crate::filter::FilterArgs;
+use crate::follow::{self, Until};
 use crate::output::{self, Output};
 use crate::time::{MOMENT, Moment};
 
@@ -204,37 +203,22 @@ impl ReadAll {
     }
 
     async fn follow(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
-        let mut request = self.request();
-        let from = match self.from {
-            None | Some(From::Start) => 0,
-            Some(From::At(position)) => position,
-            Some(From::End) => end(client).await?,
-            Some(From::Time(Moment(from))) => {
-                request.since_us = Some(request.since_us.unwrap_or(0).max(from));
-                0
-            }
+        let since = self.how.times.since;
+        let from = match (self.from, since) {
+            // What is older would be left out anyway.
+            (None | Some(From::Start), Some(since)) => Some(From::Time(since)),
+            (from, _) => from,
         };
-        let mut left = self.how.limit.unwrap_or(u64::MAX);
-        let mut following = client.follow(from, request);
-        while let Some(followed) = following.next().await {
-            match followed {
-                Ok(Followed::Event(event)) => {
-                    print(&event, output, Shown::Position)?;
-                    left -= 1;
-                    if left == 0 {
-                        return Ok(());
-                    }
-                }
-                // Nothing more for now: whoever reads must not wait for what is buffered.
-                Ok(Followed::CaughtUp { .. }) => output.flush()?,
-                Err(error) if error.retryable() => {
-                    output.flush()?;
-                    notice(&format!("waiting for the store: {error}"));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        let following = client.follow(v1::FollowRequest {
+            selector: None,
+            filter: self.filter.to_message(),
+            from: from.map(From::to_message),
+            include_system: self.include_system,
+            consistency: None,
+        });
+        let since_us = since.map_or(0, |moment| moment.0);
+        let until = Until { events: self.how.limit, caught_up: false, since_us };
+        follow::print_until(following, until, Shown::Position, output).await
     }
 }
 

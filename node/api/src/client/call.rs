@@ -86,11 +86,8 @@ impl Client {
 
             // A busy node is asked to be left alone, and so is its store: no other endpoint will do better.
             let busy = matches!(&error, Error::Refused { code: Code::ResourceExhausted, .. });
-            let learnt = error
-                .leader_hint()
-                .is_some_and(|leader| leader != target.address && endpoints.learnt(leader));
-            if !learnt && !busy {
-                endpoints.failed(&target, breaks_connection(&error));
+            if !busy {
+                endpoints.move_on(&target, &error);
             }
             let wait = if untried > 0 && !busy {
                 Duration::ZERO
@@ -109,6 +106,27 @@ impl Client {
         }
     }
 }
+
+/// Methods of the client that are a request and an answer of one service, safe to send twice.
+macro_rules! calls {
+    ($service:ident; $($(#[doc = $doc:literal])+ $via:ident $method:ident = $rpc:ident($request:ident) -> $response:ident;)+) => {
+        impl Client {
+            $(
+                $(#[doc = $doc])+
+                pub async fn $method(
+                    &self,
+                    request: v1::$request,
+                ) -> Result<v1::$response, Error> {
+                    self.$via(request, |channel, request| async move {
+                        $service(channel).$rpc(request).await
+                    })
+                    .await
+                }
+            )+
+        }
+    };
+}
+pub(super) use calls;
 
 /// A request that carries the time it has, so that the server gives up too.
 pub(super) fn timed<M>(message: M, timeout: Duration) -> Request<M> {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
+use super::call::breaks_connection;
+use super::error::Error;
 use super::options::{Options, OptionsError};
 use crate::connect::{Connector, Resolver};
 
@@ -116,10 +118,21 @@ impl Endpoints {
         shared.map_or_else(|| self.channels.channel(address), Ok)
     }
 
+    /// Chooses whom to ask next after an attempt, or a call that had been opened, failed with this: the leader if the
+    /// server named one, else another endpoint.
+    pub(super) fn move_on(&self, target: &Target, error: &Error) {
+        let learnt = error
+            .leader_hint()
+            .is_some_and(|leader| leader != target.address && self.learnt(leader));
+        if !learnt {
+            self.failed(target, breaks_connection(error));
+        }
+    }
+
     /// Moves on after an attempt failed. `broken` says that the connection, or whoever is at its other
     /// end, is of no use: the next attempt at this endpoint connects anew, which behind a Kubernetes
     /// Service may well reach another node.
-    pub(super) fn failed(&self, target: &Target, broken: bool) {
+    fn failed(&self, target: &Target, broken: bool) {
         let mut state = self.state();
         if state
             .leader
@@ -149,7 +162,7 @@ impl Endpoints {
     }
 
     /// Takes up a server's word on where the leader is. False: the hint is of no use, move on.
-    pub(super) fn learnt(&self, leader: &str) -> bool {
+    fn learnt(&self, leader: &str) -> bool {
         let mut state = self.state();
         if let Some(index) = state.given.iter().position(|slot| slot.address == leader) {
             state.current = index;

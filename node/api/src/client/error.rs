@@ -134,6 +134,14 @@ impl Error {
         }
     }
 
+    /// A call that has no end of its own was ended by the server at `endpoint`.
+    pub(super) fn ended(endpoint: &str) -> Self {
+        Self::Unreachable {
+            endpoint: endpoint.to_owned(),
+            message: "the call was ended".to_owned(),
+        }
+    }
+
     /// Reads a status that an attempt at `endpoint` ended with.
     pub(super) fn of_status(endpoint: &str, status: &Status) -> Self {
         let reason = Reason::of(status);

@@ -1,37 +1,34 @@
-//! Following the store: everything from a position on, and then whatever comes.
+//! Following the store: events from anywhere on, and then whatever comes.
 //!
-//! A follower reads to the end and asks again after an interval. It continues at the position that the
-//! answer reflects, so nothing is lost or seen twice where one read ends and the next begins.
+//! A call that breaks is opened again, on whichever node answers, at exactly the first place that was not seen: nothing
+//! is lost or seen twice at the seam. Places are positions, but for whoever follows one stream: those are versions.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
+use tonic::{Request, Streaming};
 
-use super::Client;
+use super::call::within;
+use super::endpoints::Target;
 use super::error::Error;
-use super::read::ReadAllEvents;
-use crate::v1::{self, read_from};
+use super::{Client, subscriptions};
+use crate::v1::{self, follow_response::Message, read_from, selector};
+
+/// A stream selector of this name means every event.
+const EVERY_STREAM: &str = "$all";
 
 impl Client {
-    /// Follows what a read of the store would deliver, from a position on (inclusive). Where the read begins, its
-    /// direction, its limit and its consistency are not looked at.
-    pub fn follow(&self, from: u64, read: v1::ReadAllRequest) -> Following {
-        let read = v1::ReadAllRequest {
-            direction: v1::Direction::Forward.into(),
-            limit: 0,
-            consistency: None,
-            ..read
-        };
-        let state = State {
-            client: self.clone(),
-            next: from,
-            read,
-            reading: None,
-            caught_up: false,
-            over: false,
-        };
+    /// Follows what the request chooses: the events there are, then whatever comes.
+    pub fn follow(&self, mut request: v1::FollowRequest) -> Following {
+        if let Some(v1::Selector { kind: Some(kind) }) = &mut request.selector
+            && matches!(kind, selector::Kind::Stream(stream) if stream == EVERY_STREAM)
+        {
+            *kind = selector::Kind::All(true);
+        }
+        let state =
+            State { client: self.clone(), request, source: None, caught_up: false, over: false };
         let items = futures::stream::unfold(state, |mut state| async move {
             if state.over {
                 return None;
@@ -48,12 +45,12 @@ impl Client {
 /// What a follower sees.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Followed {
-    /// The next event.
-    Event(Box<v1::Event>),
-    /// Everything there was has been seen; `next_position` is where the follower goes on. Said each time
-    /// the follower reaches the end after having seen events, and once at the start if there were none.
+    /// The next events, in the store's order; never none.
+    Events(Vec<v1::Event>),
+    /// Everything there was has been seen. Said each time the follower reaches the end after having seen events, and
+    /// once at the start if there were none.
     CaughtUp {
-        /// The first position that has not been seen.
+        /// The first position that has not been looked at.
         next_position: u64,
     },
 }
@@ -80,10 +77,9 @@ impl Stream for Following {
 
 struct State {
     client: Client,
-    /// The first position that was not seen.
-    next: u64,
-    read: v1::ReadAllRequest,
-    reading: Option<ReadAllEvents>,
+    /// The next request to open: it says where to go on.
+    request: v1::FollowRequest,
+    source: Option<(Target, Streaming<v1::FollowResponse>)>,
     /// The end was reached and said, and nothing came since.
     caught_up: bool,
     over: bool,
@@ -92,34 +88,100 @@ struct State {
 impl State {
     async fn next_item(&mut self) -> Result<Followed, Error> {
         loop {
-            if self.reading.is_none() {
-                if self.caught_up {
-                    tokio::time::sleep(self.client.options().follow_interval).await;
-                }
-                let from = v1::ReadFrom { kind: Some(read_from::Kind::At(self.next)) };
-                let request = v1::ReadAllRequest { from: Some(from), ..self.read.clone() };
-                self.reading = Some(self.client.read_all(request).await?);
+            if self.source.is_none() {
+                self.settle_end().await?;
+                self.source = Some(self.open().await?);
             }
-            let reading = self.reading.as_mut().expect("it was just opened");
-            match reading.next().await {
-                Some(Ok(event)) => {
-                    self.next = event.position + 1;
-                    self.caught_up = false;
-                    return Ok(Followed::Event(Box::new(event)));
-                }
-                Some(Err(error)) => {
-                    self.reading = None;
-                    return Err(error);
-                }
-                None => {
-                    self.next = self.next.max(reading.header().next_position);
-                    self.reading = None;
-                    if !self.caught_up {
-                        self.caught_up = true;
-                        return Ok(Followed::CaughtUp { next_position: self.next });
-                    }
-                }
+            let (target, messages) = self.source.as_mut().expect("it was just opened");
+            let error = match messages.message().await {
+                Ok(Some(message)) => match message.message {
+                    Some(message) => match self.seen(message) {
+                        Some(followed) => return Ok(followed),
+                        None => continue,
+                    },
+                    None => continue,
+                },
+                Ok(None) => Error::ended(&target.address),
+                Err(status) => Error::of_status(&target.address, &status),
+            };
+            self.client.shared.endpoints.move_on(target, &error);
+            self.source = None;
+            if !error.retryable() {
+                return Err(error);
+            }
+            tracing::debug!(%error, "a follower's call broke off");
+            // A node that opens calls only to end them must not be asked without a pause.
+            tokio::time::sleep(self.client.options().backoff_first).await;
+        }
+    }
+
+    /// Takes note of where a message leads to, and says what there is to tell of it.
+    fn seen(&mut self, message: Message) -> Option<Followed> {
+        match message {
+            Message::Header(header) => {
+                self.goes_on_at_position(header.from_position);
+                None
+            }
+            Message::Events(v1::EventBatch { events }) => {
+                let last = events.last()?;
+                let next = if self.stream().is_some() { last.version } else { last.position } + 1;
+                self.goes_on_at(next);
+                self.caught_up = false;
+                Some(Followed::Events(events))
+            }
+            Message::CaughtUp(v1::CaughtUp { next_position }) => {
+                self.goes_on_at_position(next_position);
+                let said = std::mem::replace(&mut self.caught_up, true);
+                (!said).then_some(Followed::CaughtUp { next_position })
             }
         }
+    }
+
+    /// The one stream that is followed.
+    fn stream(&self) -> Option<&str> {
+        match self.request.selector.as_ref()?.kind.as_ref()? {
+            selector::Kind::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn goes_on_at(&mut self, place: u64) {
+        self.request.from = Some(v1::ReadFrom { kind: Some(read_from::Kind::At(place)) });
+    }
+
+    /// A position says nothing to whoever goes by versions: the version behind the last event does, or, before there was
+    /// one, what was asked for.
+    fn goes_on_at_position(&mut self, position: u64) {
+        if self.stream().is_none() {
+            self.goes_on_at(position);
+        }
+    }
+
+    /// A stream's end is another one after each event, and no answer says which version it was. So it is asked for
+    /// before the first call, that a second one may begin where the first one did.
+    async fn settle_end(&mut self) -> Result<(), Error> {
+        let from = self.request.from.as_ref().and_then(|from| from.kind.as_ref());
+        if let (Some(stream), Some(read_from::Kind::End(_))) = (self.stream(), from) {
+            let request = v1::GetStreamRequest { stream_id: stream.to_owned(), consistency: None };
+            let last_version = self.client.get_stream(request).await?.last_version;
+            self.goes_on_at(u64::try_from(last_version).map_or(0, |last| last + 1));
+        }
+        Ok(())
+    }
+
+    /// Opens the call, retried within the client's deadline.
+    async fn open(&self) -> Result<(Target, Streaming<v1::FollowResponse>), Error> {
+        self.client
+            .until_answered(|target, timeout| {
+                let request = self.request.clone();
+                async move {
+                    // No deadline goes along: following has no end.
+                    let mut subscriptions = subscriptions(target.channel.clone());
+                    let opening = subscriptions.follow(Request::new(request));
+                    let messages = within(&target.address, timeout, opening).await?.into_inner();
+                    Ok((target, messages))
+                }
+            })
+            .await
     }
 }

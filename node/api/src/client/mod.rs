@@ -12,16 +12,22 @@ mod append;
 mod appender;
 mod backoff;
 mod call;
+mod consumer;
 mod endpoints;
 mod error;
 mod follow;
 mod options;
+mod pages;
 mod read;
 mod streams;
+mod subscriptions;
 mod watch;
 
 pub use append::Expect;
 pub use appender::Appender;
+pub use consumer::{
+    Consumed, Consumer, ConsumerOptions, Consumption, IntoSettlement, Progress, Settlement,
+};
 pub use error::{Error, Outcome};
 pub use follow::{Followed, Following};
 pub use options::{Options, OptionsError};
@@ -37,6 +43,7 @@ use tonic::transport::Channel;
 use crate::v1;
 use crate::v1::cluster_client::ClusterClient;
 use crate::v1::streams_client::StreamsClient;
+use crate::v1::subscriptions_client::SubscriptionsClient;
 
 /// The largest message the client takes: an append's 8 MiB of events with their envelopes, twice over.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -141,6 +148,10 @@ fn cluster(channel: Channel) -> ClusterClient<Channel> {
 
 fn streams(channel: Channel) -> StreamsClient<Channel> {
     StreamsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn subscriptions(channel: Channel) -> SubscriptionsClient<Channel> {
+    SubscriptionsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -20,8 +20,6 @@ pub struct Options {
     pub backoff_first: Duration,
     /// The longest wait between two rounds.
     pub backoff_max: Duration,
-    /// How often a follower that has caught up asks for more.
-    pub follow_interval: Duration,
 }
 
 impl Options {
@@ -37,8 +35,6 @@ impl Options {
     pub const BACKOFF_FIRST_DEFAULT: Duration = Duration::from_millis(50);
     /// Low enough that a new leader is found within a second.
     pub const BACKOFF_MAX_DEFAULT: Duration = Duration::from_secs(1);
-    /// A fifth of a second feels live and costs a node nothing.
-    pub const FOLLOW_INTERVAL_DEFAULT: Duration = Duration::from_millis(200);
 
     /// The default options for these endpoints.
     pub fn new<S: Into<String>>(endpoints: impl IntoIterator<Item = S>) -> Self {
@@ -50,7 +46,6 @@ impl Options {
             keepalive_interval: Self::KEEPALIVE_INTERVAL_DEFAULT,
             backoff_first: Self::BACKOFF_FIRST_DEFAULT,
             backoff_max: Self::BACKOFF_MAX_DEFAULT,
-            follow_interval: Self::FOLLOW_INTERVAL_DEFAULT,
         }
     }
 }

@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt as _};
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
 
-use super::call::{breaks_connection, within};
+use super::call::within;
 use super::endpoints::Target;
 use super::error::Error;
 use super::{Client, streams};
@@ -186,7 +186,7 @@ impl<R: Readable> State<R> {
                 }
                 Err(error) if error.retryable() => {
                     tracing::debug!(endpoint = source.target.address, %error, "a read broke off");
-                    self.client.shared.endpoints.failed(&source.target, breaks_connection(&error));
+                    self.client.shared.endpoints.move_on(&source.target, &error);
                     self.source = None;
                 }
                 Err(error) => return Err(error),

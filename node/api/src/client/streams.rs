@@ -2,49 +2,29 @@
 //! their lives.
 
 use futures::stream::BoxStream;
-use futures::{StreamExt as _, TryStreamExt as _};
 
+use super::call::calls;
 use super::error::Error;
-use super::{Client, streams};
+use super::{Client, pages, streams};
 use crate::v1;
 
-/// Calls that are a request and an answer, safe to send twice.
-macro_rules! calls {
-    ($($(#[doc = $doc:literal])+ $via:ident $method:ident($request:ident) -> $response:ident;)+) => {
-        impl Client {
-            $(
-                $(#[doc = $doc])+
-                pub async fn $method(
-                    &self,
-                    request: v1::$request,
-                ) -> Result<v1::$response, Error> {
-                    self.$via(request, |channel, request| async move {
-                        streams(channel).$method(request).await
-                    })
-                    .await
-                }
-            )+
-        }
-    };
-}
-
-calls! {
+calls! { streams;
     /// How many events a read of the same range and filter would deliver. One attempt may take the whole deadline.
-    call_long count(CountRequest) -> CountResponse;
+    call_long count = count(CountRequest) -> CountResponse;
     /// Whether a read of the same range and filter would deliver an event. One attempt may take the whole deadline.
-    call_long any(AnyRequest) -> AnyResponse;
+    call_long any = any(AnyRequest) -> AnyResponse;
     /// Validates and types a CEL expression over an event.
-    call check_expression(CheckExpressionRequest) -> CheckExpressionResponse;
+    call check_expression = check_expression(CheckExpressionRequest) -> CheckExpressionResponse;
     /// The last version that a stream had at a time.
-    call version_at(VersionAtRequest) -> VersionAtResponse;
+    call version_at = version_at(VersionAtRequest) -> VersionAtResponse;
     /// Whether at least one event can be read.
-    call has_events(HasEventsRequest) -> HasEventsResponse;
+    call has_events = has_events(HasEventsRequest) -> HasEventsResponse;
     /// Deletes a stream softly. Sent again, it is answered alike.
-    call delete(DeleteRequest) -> DeleteResponse;
+    call delete = delete(DeleteRequest) -> DeleteResponse;
     /// Deletes a stream for ever. Sent again, it is answered alike.
-    call tombstone(TombstoneRequest) -> TombstoneResponse;
+    call tombstone = tombstone(TombstoneRequest) -> TombstoneResponse;
     /// Removes the events of a stream below a version. Sent again, it is answered alike.
-    call truncate(TruncateRequest) -> TruncateResponse;
+    call truncate = truncate(TruncateRequest) -> TruncateResponse;
 }
 
 impl Client {
@@ -79,26 +59,17 @@ impl Client {
         request: v1::ListStreamsRequest,
     ) -> BoxStream<'static, Result<v1::StreamInfo, Error>> {
         let client = self.clone();
-        futures::stream::try_unfold(Some(request), move |request| {
-            let client = client.clone();
+        pages::items("streams", request.page_token.clone(), move |page_token| {
+            let (client, request) = (client.clone(), request.clone());
             async move {
-                let Some(mut request) = request else { return Ok(None) };
+                let request = v1::ListStreamsRequest { page_token, ..request };
                 let page = client
-                    .call(request.clone(), |channel, request| async move {
+                    .call(request, |channel, request| async move {
                         streams(channel).list_streams(request).await
                     })
                     .await?;
-                if !page.next_page_token.is_empty() && page.next_page_token == request.page_token {
-                    return Err(Error::Protocol {
-                        message: "a page of streams points at itself".to_owned(),
-                    });
-                }
-                request.page_token = page.next_page_token;
-                let next = (!request.page_token.is_empty()).then_some(request);
-                Ok(Some((futures::stream::iter(page.streams.into_iter().map(Ok)), next)))
+                Ok((page.streams, page.next_page_token))
             }
         })
-        .try_flatten()
-        .boxed()
     }
 }

@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Streaming};
 
-use super::call::{breaks_connection, within};
+use super::call::within;
 use super::endpoints::Target;
 use super::error::Error;
 use super::{Client, streams};
@@ -80,7 +80,7 @@ impl State {
                 self.source = Some(self.open().await?);
             }
             let (target, messages) = self.source.as_mut().expect("it was just opened");
-            let (error, broken) = match messages.message().await {
+            let error = match messages.message().await {
                 Ok(Some(message)) => match message.message {
                     Some(Message::Header(header)) => {
                         // From here on a watch that had no position has one.
@@ -97,19 +97,15 @@ impl State {
                     }
                     None => continue,
                 },
-                Ok(None) => (None, true),
-                Err(status) => {
-                    let error = Error::of_status(&target.address, &status);
-                    let broken = breaks_connection(&error);
-                    (Some(error), broken)
-                }
+                Ok(None) => Error::ended(&target.address),
+                Err(status) => Error::of_status(&target.address, &status),
             };
-            self.client.shared.endpoints.failed(target, broken);
+            self.client.shared.endpoints.move_on(target, &error);
             self.source = None;
-            match error {
-                Some(error) if !error.retryable() => return Err(error),
-                error => tracing::debug!(?error, "a watch broke off"),
+            if !error.retryable() {
+                return Err(error);
             }
+            tracing::debug!(%error, "a watch broke off");
             // A node that opens watches only to end them must not be asked without a pause.
             tokio::time::sleep(self.client.options().backoff_first).await;
         }

@@ -243,13 +243,7 @@ impl Lane {
     /// turn comes, after a wait if all of them have had theirs.
     async fn broken(&mut self, target: &Target, error: &Error) {
         tracing::debug!(endpoint = target.address, %error, "a stream of appends broke");
-        let endpoints = &self.client.shared.endpoints;
-        let learnt = error
-            .leader_hint()
-            .is_some_and(|leader| leader != target.address && endpoints.learnt(leader));
-        if !learnt {
-            endpoints.failed(target, breaks_connection(error));
-        }
+        self.client.shared.endpoints.move_on(target, error);
         self.sent_bytes = 0;
         self.moving = false;
         for (_, job) in self.sent.drain(..).rev() {

@@ -1,7 +1,11 @@
 //! The client against servers that fail by script.
 
 mod appender;
+mod consumer;
+mod follow;
 mod scripted;
+mod scripted_subscriptions;
+mod subscriptions;
 mod watch;
 
 use std::sync::{Arc, Mutex};
@@ -11,7 +15,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use scripted::{Act, Scripted, Store};
 use tokio::net::TcpListener;
 
-use super::{Appender, Client, Error, Expect, Followed, Options, OptionsError, Outcome};
+use super::{Appender, Client, Error, Expect, Options, OptionsError, Outcome};
 use crate::{Reason, v1};
 
 fn options<S: ToString>(endpoints: impl IntoIterator<Item = S>) -> Options {
@@ -21,7 +25,6 @@ fn options<S: ToString>(endpoints: impl IntoIterator<Item = S>) -> Options {
         attempt_timeout: Duration::from_secs(20),
         backoff_first: Duration::from_millis(1),
         backoff_max: Duration::from_millis(5),
-        follow_interval: Duration::from_millis(1),
         ..Options::new(endpoints.into_iter().map(|endpoint| endpoint.to_string()))
     }
 }
@@ -219,47 +222,6 @@ async fn a_refused_read_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn a_follower_sees_everything_once_and_says_when_it_caught_up() {
-    let server = one([]).await;
-    let client = client(&[&server]);
-    fill(&client, &["a"], 3).await;
-    let mut following = client.follow(1, v1::ReadAllRequest::default());
-    let mut seen = Vec::new();
-    for _ in 0..3 {
-        // Each round is broken once in its middle, or before it began.
-        server.script([Act::BreakOffAfter(1), refuse(Reason::NotReady)]);
-        loop {
-            match following.next().await.unwrap().unwrap() {
-                Followed::Event(event) => seen.push(event.position),
-                Followed::CaughtUp { next_position } => {
-                    assert_eq!(next_position, seen.last().unwrap() + 1);
-                    break;
-                }
-            }
-        }
-        fill(&client, &["a", "b"], 2).await;
-    }
-    assert_eq!(seen, (1..11).collect::<Vec<_>>());
-}
-
-#[tokio::test]
-async fn a_follower_outlives_a_store_that_is_away() {
-    let server = one([]).await;
-    let options = Options { deadline: Duration::from_millis(50), ..options([server.address]) };
-    let away = Client::new(options).unwrap();
-    server.script(vec![refuse(Reason::NoQuorum); 1000]);
-    let mut following = away.follow(0, v1::ReadAllRequest::default());
-    let error = following.next().await.unwrap().unwrap_err();
-    assert!(error.retryable());
-    loop {
-        match following.next().await.unwrap() {
-            Ok(followed) => break assert_eq!(followed, Followed::CaughtUp { next_position: 0 }),
-            Err(error) => assert!(error.retryable()),
-        }
-    }
-}
-
-#[tokio::test]
 async fn streams_are_listed_over_all_pages() {
     let server = one([]).await;
     let client = client(&[&server]);
@@ -303,6 +265,6 @@ async fn calls_can_be_sent_to_other_threads() {
     is_send(client.read(v1::ReadRequest { stream_id: "a".to_owned(), ..Default::default() }))
         .await
         .unwrap();
-    drop(is_send(client.follow(0, v1::ReadAllRequest::default())));
+    drop(is_send(client.follow(v1::FollowRequest::default())));
     drop(is_send(client.statuses()));
 }

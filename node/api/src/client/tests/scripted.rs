@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 use crate::Reason;
 use crate::v1::streams_server::{Streams, StreamsServer};
+use crate::v1::subscriptions_server::SubscriptionsServer;
 use crate::v1::{self, read_all_response, read_from, read_response};
 
 /// What the server does with the next request, whatever it is. With nothing left to do it answers.
@@ -33,6 +35,9 @@ pub enum Act {
 #[derive(Debug, Default)]
 pub struct Store {
     pub events: Vec<v1::Event>,
+    pub subscriptions: BTreeMap<String, v1::Subscription>,
+    /// Told of every append.
+    pub changed: watch::Sender<()>,
     answers: BTreeMap<String, v1::AppendResponse>,
 }
 
@@ -43,6 +48,8 @@ pub struct Scripted {
     acts: Arc<Mutex<VecDeque<Act>>>,
     /// One line per request, in the order of arrival.
     calls: Arc<Mutex<Vec<String>>>,
+    /// Whoever follows live breaks off when this changes.
+    pub breaks: Arc<watch::Sender<()>>,
 }
 
 impl Scripted {
@@ -53,11 +60,13 @@ impl Scripted {
             store,
             acts: Arc::new(Mutex::new(acts.into_iter().collect())),
             calls: Arc::default(),
+            breaks: Arc::default(),
         };
         let service = StreamsServer::new(server.clone());
         tokio::spawn(
             tonic::transport::Server::builder()
                 .add_service(service)
+                .add_service(SubscriptionsServer::new(server.clone()))
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
         server
@@ -67,11 +76,16 @@ impl Scripted {
         self.calls.lock().unwrap().clone()
     }
 
+    /// Breaks off every call that is live.
+    pub fn break_off(&self) {
+        self.breaks.send_replace(());
+    }
+
     pub fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.acts.lock().unwrap().extend(acts);
     }
 
-    fn next_act(&self, call: String) -> Option<Act> {
+    pub fn next_act(&self, call: String) -> Option<Act> {
         self.calls.lock().unwrap().push(call);
         self.acts.lock().unwrap().pop_front()
     }
@@ -120,6 +134,7 @@ impl Scripted {
         for id in ids {
             store.answers.insert(id, answer.clone());
         }
+        store.changed.send_replace(());
         Ok(answer)
     }
 
@@ -156,7 +171,7 @@ impl Scripted {
     }
 }
 
-type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A header, then one message per event, and perhaps a broken end.
 fn answer<T: Send + 'static>(
@@ -269,9 +284,14 @@ impl Streams for Scripted {
 
     async fn get_stream(
         &self,
-        _: Request<v1::GetStreamRequest>,
+        request: Request<v1::GetStreamRequest>,
     ) -> Result<Response<v1::GetStreamResponse>, Status> {
-        Err(Status::unimplemented("not in this test"))
+        let stream_id = request.into_inner().stream_id;
+        let store = self.store.lock().unwrap();
+        let count = store.events.iter().filter(|event| event.stream_id == stream_id).count();
+        let last_version = i64::try_from(count).unwrap() - 1;
+        let stream = v1::StreamInfo { stream_id, last_version, ..Default::default() };
+        Ok(Response::new(v1::GetStreamResponse { stream: Some(stream) }))
     }
 
     /// Pages of two; the token is the last name of the page before.
