@@ -42,9 +42,11 @@ fn read_for(command: &Command, layers: &Layers) -> Result<(), ReadError> {
             }
             Ok(())
         }
-        // What these look up, the heads of the server's own streams, was mostly written not long ago.
-        Command::Subscription(_) => Ok(()),
-        Command::Seal | Command::Activate | Command::AllocateNodeId { .. } => Ok(()),
+        // What commands about subscriptions look up, the heads of the server's own streams, was mostly written not long ago.
+        Command::Subscription(_)
+        | Command::Seal
+        | Command::Activate
+        | Command::AllocateNodeId { .. } => Ok(()),
     }
 }
 

@@ -32,19 +32,18 @@ pub async fn run(
     options: Options,
 ) {
     let mut due = Instant::now() + options.interval;
-    let mut sealed_at = engine.read().next_position();
     loop {
         tokio::select! {
             changed = applied.changed() => if changed.is_err() { return },
             () = tokio::time::sleep_until(due) => {}
         }
-        let (active_bytes, position) = {
+        let (active_bytes, changed) = {
             let engine = engine.read();
-            (engine.active_bytes(), engine.next_position())
+            (engine.active_bytes(), engine.has_changed())
         };
         let now = Instant::now();
         let full = active_bytes > options.seal_bytes;
-        let waited = now >= due && position > sealed_at;
+        let waited = now >= due && changed;
         if now >= due {
             due = now + options.interval;
         }
@@ -52,7 +51,6 @@ pub async fn run(
             match seal(&proposer).await {
                 Ok(seal) => {
                     tracing::debug!(seal, active_bytes, "sealing is decided");
-                    sealed_at = position;
                     due = Instant::now() + options.interval;
                 }
                 // Whoever leads next sees the same and decides again.

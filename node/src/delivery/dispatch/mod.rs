@@ -236,7 +236,7 @@ impl<E: Clone> Dispatch<E> {
         // Of no key may an epoch be lower than one that somebody saw.
         let epoch = self.epoch + 1;
         let (turn, counters) = (self.turn, self.counters);
-        *self = Self { consumers, turn, counters, epoch, ..other };
+        *self = Self { consumers, turn, epoch, counters, ..other };
         for lane in self.lanes.values_mut() {
             lane.epoch = epoch;
         }
@@ -249,6 +249,11 @@ impl<E: Clone> Dispatch<E> {
 
     pub const fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Everything below this position was offered.
+    pub const fn read_to(&self) -> u64 {
+        self.read_to
     }
 
     /// Everything below the position was offered.

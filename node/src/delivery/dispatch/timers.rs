@@ -35,8 +35,8 @@ impl<E: Clone> Dispatch<E> {
             }
             let Some(&position) = lane.queue.front() else { continue };
             self.counters.timed_out += 1;
-            let seconds = self.settings.ack_timeout_ms as f64 / 1_000.0;
-            self.failed(position, format!("not settled within {seconds} s"), None, now_ms);
+            let reason = format!("not settled within {} ms", self.settings.ack_timeout_ms);
+            self.failed(position, reason, None, now_ms);
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Attached, ConsumerId, Definition, Emitter, EmitterError, End, Loaded, NewConsumer, Order,
-    Outlet, Reporting, Running, Source,
+    Outlet, Reporting, Running, Source, Start,
 };
 use crate::delivery::dispatch::{Demand, Settlement};
 use crate::engine::SubscriptionState;
@@ -30,7 +30,12 @@ impl Emitter {
             Order::Demand(id, demand) => self.dispatch.demand(id, |now| change(now, &demand)),
             Order::Settle(id, settle) => self.settle(id, settle),
             Order::AckUpto { position, answer } => {
+                let read_to = self.dispatch.read_to();
                 self.dispatch.ack_everything_upto(position, self.now_ms());
+                if read_to <= position {
+                    let start = Start::Position(position + 1);
+                    self.source = Source::new(Arc::clone(&self.definition.selector), start);
+                }
                 self.acked.push(answer);
             }
             Order::Refresh => self.refresh().await?,
@@ -91,10 +96,10 @@ impl Emitter {
             self.dispatch.set_settings(self.definition.settings());
             self.tell_roles();
         }
-        if state.generation != self.generation {
-            self.restart(&state).await.map_err(failed)?;
-        } else {
+        if state.generation == self.generation {
             self.take_replays_in(&state).await.map_err(failed)?;
+        } else {
+            self.restart(&state).await.map_err(failed)?;
         }
         self.dispatch.set_held(super::held_keys(&state));
         Ok(())

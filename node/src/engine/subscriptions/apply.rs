@@ -31,7 +31,7 @@ impl Engine {
             SubscriptionCommand::Update { target, revision, definition } => {
                 self.update(&target, revision, definition)
             }
-            SubscriptionCommand::Delete { target } => self.delete_subscription(target),
+            SubscriptionCommand::Delete { target } => self.delete_subscription(&target),
             SubscriptionCommand::Reset { target, next_position } => {
                 Ok(self.reset(&target, next_position))
             }
@@ -105,8 +105,8 @@ impl Engine {
         Ok(self.registered(&target.name))
     }
 
-    fn delete_subscription(&mut self, target: SubscriptionTarget) -> Result<Outcome, ReadError> {
-        let Some(state) = self.meant(&target).cloned() else { return Ok(not_found(&target)) };
+    fn delete_subscription(&mut self, target: &SubscriptionTarget) -> Result<Outcome, ReadError> {
+        let Some(state) = self.meant(target).cloned() else { return Ok(not_found(target)) };
         let journal = journal_stream(&target.name);
         if self.head(&journal)?.is_some() {
             self.delete(&journal, Expectation::Any)?;

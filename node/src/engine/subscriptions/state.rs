@@ -66,11 +66,4 @@ impl Progress {
         let pending = || self.pending.binary_search_by_key(&position, |p| p.position).is_ok();
         position < self.next_position && !pending()
     }
-
-    /// The same with everything below a position done as well.
-    pub fn with_done_below(mut self, position: u64) -> Self {
-        self.pending.retain(|pending| pending.position >= position);
-        self.next_position = self.next_position.max(position);
-        self
-    }
 }

@@ -63,7 +63,7 @@ impl SubscriptionsService {
                     {
                         Ok(answer) => {
                             let _ = rest.send(requests);
-                            return Ok(pass_back(slot, answer.map_err(foreign)?));
+                            return Ok(pass_back(slot, answer.map_err(|status| foreign(&status))?));
                         }
                         Err(Unsent(status)) => status,
                     }
@@ -154,7 +154,20 @@ fn serve(
     // What is wrong with a request ends the call with the reason, also when nothing else is sent.
     let failed = stream::once(failed).filter_map(|failed| async { failed.ok().map(Err) });
     let answers = opened.chain(until_failed(sent, failed));
-    answers.inspect(move |_| drop(&slot)).boxed()
+    holding(slot, answers)
+}
+
+/// The answers; the slot is held for as long as there may be more.
+fn holding(
+    slot: OwnedSemaphorePermit,
+    answers: impl Stream<Item = Result<v1::ConsumeResponse, Status>> + Send + 'static,
+) -> Pages<v1::ConsumeResponse> {
+    answers
+        .map(move |answer| {
+            let _held = &slot;
+            answer
+        })
+        .boxed()
 }
 
 /// What is sent, until that ends or something failed.
@@ -235,14 +248,14 @@ fn pass_back(
     slot: OwnedSemaphorePermit,
     answer: Response<Streaming<v1::ConsumeResponse>>,
 ) -> Pages<v1::ConsumeResponse> {
-    let answers = answer.into_inner().map(|answer| answer.map_err(foreign));
-    answers.inspect(move |_| drop(&slot)).boxed()
+    let answers = answer.into_inner().map(|answer| answer.map_err(|status| foreign(&status)));
+    holding(slot, answers)
 }
 
 /// A refusal of the leader as it came, without what is only of its transport. One in nobody's words is a connection that
 /// broke.
-fn foreign(status: Status) -> Status {
-    if Reason::of(&status).is_none() {
+fn foreign(status: &Status) -> Status {
+    if Reason::of(status).is_none() {
         return Reason::NotLeader
             .plain(format!("the connection to the leader broke: {}", status.message()));
     }

@@ -168,6 +168,7 @@ impl SubscriptionsService {
         Ok(v1::DeleteSubscriptionResponse {})
     }
 
+    #[allow(clippy::unused_async, reason = "as all that answer at the leader")]
     pub(super) async fn exists_here(
         &self,
         leading: Leading,
@@ -224,7 +225,7 @@ impl SubscriptionsService {
         let offload = &self.admission.node.environment().offload;
         let compiled = offload.run(move || Definition::compile(compiling)).await;
         let compiled = compiled.map_err(wire::definition_status)?;
-        definition.r#type = compiled.selector.type_name().to_owned();
+        compiled.selector.type_name().clone_into(&mut definition.r#type);
         Ok(definition)
     }
 

@@ -17,15 +17,12 @@ impl SubscriptionsService {
         request: v1::SubscriptionHealthRequest,
     ) -> Result<v1::SubscriptionHealthResponse, Status> {
         let reader = leading.member.reader();
-        let asked: Vec<(String, Arc<SubscriptionState>)> = match &request.subscription {
-            Some(asked) => {
-                let found = find(&reader, Some(asked))?;
-                vec![(found.name, found.state)]
-            }
-            None => {
-                let all = reader.subscriptions();
-                all.iter().map(|(name, state)| (name.to_owned(), Arc::clone(state))).collect()
-            }
+        let asked: Vec<(String, Arc<SubscriptionState>)> = if request.subscription.is_some() {
+            let found = find(&reader, request.subscription.as_ref())?;
+            vec![(found.name, found.state)]
+        } else {
+            let all = reader.subscriptions();
+            all.iter().map(|(name, state)| (name.to_owned(), Arc::clone(state))).collect()
         };
         let deliveries = self.deliveries(&leading.member);
         let mut subscriptions = Vec::new();

@@ -70,10 +70,10 @@ impl SubscriptionsService {
                 }
                 Decider::Leader(leader) => {
                     let client = client(leader.channel.clone());
-                    let send = |request| there(client, request);
+                    let call = |request| there(client, request);
                     let lost = Reason::OutcomeUnknown;
                     let sent =
-                        forwarder.try_send(&leader, message.clone(), arrival.deadline, lost, send);
+                        forwarder.try_send(&leader, message.clone(), arrival.deadline, lost, call);
                     match sent.await {
                         Ok(answered) => {
                             return answered.map(|answer| Response::new(answer.into_inner()));

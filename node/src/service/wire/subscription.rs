@@ -131,7 +131,7 @@ struct Range<'a, T> {
     name: &'static str,
     value: &'a mut T,
     default: T,
-    range: std::ops::RangeInclusive<T>,
+    within: std::ops::RangeInclusive<T>,
 }
 
 impl<'a, T: Copy + Default + PartialOrd + std::fmt::Display> Range<'a, T> {
@@ -139,20 +139,20 @@ impl<'a, T: Copy + Default + PartialOrd + std::fmt::Display> Range<'a, T> {
         name: &'static str,
         value: &'a mut T,
         default: T,
-        range: std::ops::RangeInclusive<T>,
+        within: std::ops::RangeInclusive<T>,
     ) -> Self {
-        Self { name, value, default, range }
+        Self { name, value, default, within }
     }
 
     fn fill(self) -> Result<(), Status> {
-        let Self { name, value, default, range } = self;
+        let Self { name, value, default, within } = self;
         if *value == T::default() {
             *value = default;
         }
-        if range.contains(value) {
+        if within.contains(value) {
             return Ok(());
         }
-        let (minimum, maximum) = (range.start(), range.end());
+        let (minimum, maximum) = (within.start(), within.end());
         Err(Reason::LimitExceeded.status(
             format!("definition.{name} is {value}; it takes {minimum} to {maximum}"),
             [
