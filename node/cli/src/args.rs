@@ -13,14 +13,17 @@ use reckon_api::client::Options;
 use crate::append::Append;
 use crate::bench::Bench;
 use crate::cluster::Checkpoint;
+use crate::consume::Consume;
 use crate::count::{Any, Count, HasEvents};
 use crate::event::Event;
 use crate::expression::CheckExpression;
 use crate::failure::Failure;
+use crate::follow::Follow;
 use crate::life::Stream;
 use crate::output::Output;
 use crate::read::{Read, ReadAll};
 use crate::streams::{List, VersionAt};
+use crate::subscription::Subscription;
 use crate::watch::Watch;
 
 /// The name `kubectl` finds as its plugin `reckon`.
@@ -100,6 +103,13 @@ pub enum Command {
     Stream(Stream),
     /// Say which version a stream was at, at a time.
     VersionAt(VersionAt),
+    /// Make, change, look at, move and remove subscriptions.
+    #[command(visible_alias = "sub")]
+    Subscription(Subscription),
+    /// Consume a subscription: print its events, or run a command for each, and acknowledge them.
+    Consume(Consume),
+    /// Print events as they come, from anywhere on, without a subscription.
+    Follow(Box<Follow>),
     /// Watch streams being created, truncated, deleted and tombstoned, until interrupted.
     Watch(Watch),
     /// Show what each endpoint says of itself.
@@ -169,7 +179,7 @@ pub fn completions(shell: Shell, output: &mut Output) -> Result<(), Failure> {
     output.bytes(&script)
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration =
         text.parse().map_err(|_| "a time is a number with a unit: 500ms, 10s, 1m".to_owned())?;
     match Duration::try_from(parsed) {
@@ -289,6 +299,23 @@ mod tests {
             "reckon stream truncate s",
             "reckon event no-uuid",
             "reckon version-at s",
+            "reckon subscription",
+            "reckon subscription create",
+            "reckon subscription create a --file b",
+            "reckon subscription create --file b --all",
+            "reckon subscription create --file b --pool-size 3",
+            "reckon subscription create a --all-tags",
+            "reckon subscription create a --all --from 3 --from-version 3",
+            "reckon subscription create a --all --strategy forget",
+            "reckon subscription reset a",
+            "reckon subscription ack a",
+            "reckon subscription ack a --stream s",
+            "reckon subscription replay a",
+            "reckon subscription discard a --all --position 3",
+            "reckon consume",
+            "reckon consume a --park-on 3",
+            "reckon consume a --limit 0",
+            "reckon follow --stream s --fields {}",
             "reckon completions notashell",
             "reckon members --timeout 0s",
             "reckon status --output yaml",
@@ -310,6 +337,11 @@ mod tests {
             "reckon stream delete orders-1 --expect 3",
             "reckon watch --from 0 --limit 1",
             "reckon checkpoint --wait",
+            "reckon sub list",
+            "reckon subscription create a --all",
+            "reckon subscription create --file -",
+            "reckon consume a --limit 3 --exec cat --limit 3",
+            "reckon follow --stream s --from end --until-caught-up --not-type T",
             "reckon completions zsh",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));

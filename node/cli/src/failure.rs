@@ -198,6 +198,10 @@ fn hint_for(error: &Error) -> Option<String> {
             Reason::StreamDeleted => "`reckon streams --include-deleted` lists such streams",
             Reason::StreamTombstoned => "its name cannot be used again: choose another",
             Reason::InvalidExpression => "`reckon check-expression` tries one out",
+            Reason::SubscriptionNotFound => "`reckon subscription list` shows the ones there are",
+            Reason::SubscriptionExists => {
+                "`reckon subscription update` changes it; which events it is for cannot change"
+            }
             Reason::StreamNotFound => "`reckon streams` lists the streams there are",
             Reason::NoQuorum | Reason::NotLeader => {
                 "too few nodes are up, or they are electing a leader: `reckon status` shows which answer"

@@ -68,9 +68,9 @@ type Make = fn(String) -> Kind;
 
 /// A share of the streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Partition {
-    index: u32,
-    count: u32,
+pub struct Partition {
+    pub index: u32,
+    pub count: u32,
 }
 
 impl FromStr for Partition {

@@ -5,10 +5,12 @@ mod args;
 mod bench;
 mod cluster;
 mod consistency;
+mod consume;
 mod count;
 mod event;
 mod event_json;
 mod events;
+mod exec;
 mod expression;
 mod failure;
 mod filter;
@@ -18,7 +20,10 @@ mod life;
 mod output;
 mod query;
 mod read;
+mod selector;
+mod signal;
 mod streams;
+mod subscription;
 mod time;
 mod watch;
 
@@ -71,6 +76,9 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::Streams(list) => list.run(&client, output).await,
             Command::Stream(stream) => stream.run(&client, output).await,
             Command::VersionAt(at) => at.run(&client, output).await,
+            Command::Subscription(subscription) => subscription.run(&client, output).await,
+            Command::Consume(consume) => consume.run(&client, output).await,
+            Command::Follow(follow) => follow.run(&client, output).await,
             Command::Watch(watch) => watch.run(&client, output).await,
             Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,
             Command::Status => cluster::status(&client, output).await,

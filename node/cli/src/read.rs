@@ -86,7 +86,7 @@ pub struct Times {
 
 /// Where a read begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum From {
+pub enum From {
     At(u64),
     Start,
     End,
@@ -115,7 +115,7 @@ impl FromStr for From {
 }
 
 impl From {
-    fn to_message(self) -> v1::ReadFrom {
+    pub fn to_message(self) -> v1::ReadFrom {
         use v1::read_from::Kind;
         let kind = match self {
             Self::At(at) => Kind::At(at),
