@@ -45,11 +45,20 @@ struct Printed<'a> {
     events: u64,
 }
 
+/// The same of a subscription.
+#[derive(Debug, Serialize)]
+struct PrintedSubscription<'a> {
+    position: u64,
+    epoch_us: u64,
+    change: &'static str,
+    subscription: &'a str,
+}
+
 impl Watch {
     pub async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
         let mut left = self.limit.unwrap_or(u64::MAX);
         let mut watching = client.watch(v1::WatchRequest {
-            features: vec![v1::Feature::Streams.into()],
+            features: Vec::new(),
             from_position: self.from,
             include_system: self.include_system,
             consistency: self.fresh.to_message(),
@@ -81,6 +90,9 @@ impl Watch {
 }
 
 fn print(notice: &v1::Notice, output: &mut Output) -> Result<(), Failure> {
+    if let Some(definition) = &notice.subscription {
+        return print_subscription(notice, &definition.name, output);
+    }
     let stream = notice.stream.clone().unwrap_or_default();
     let change = match notice.change() {
         v1::Change::Unspecified => "unknown",
@@ -104,6 +116,28 @@ fn print(notice: &v1::Notice, output: &mut Output) -> Result<(), Failure> {
     let time = output.paint(&output::time(notice.epoch_us), output::FAINT);
     let change = output.paint(&format!("{change:<10}"), output::STRONG);
     output.line(&format!("{position}  {time}  {change}  {}", output::plain(&stream.stream_id)))
+}
+
+fn print_subscription(
+    notice: &v1::Notice,
+    subscription: &str,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let change = match notice.change() {
+        v1::Change::Created => "created",
+        v1::Change::Updated => "updated",
+        v1::Change::Deleted => "deleted",
+        v1::Change::Tombstoned | v1::Change::Unspecified => "unknown",
+    };
+    if output.is_json() {
+        let (position, epoch_us) = (notice.position, notice.epoch_us);
+        return output.json(&PrintedSubscription { position, epoch_us, change, subscription });
+    }
+    let position = output.paint(&format!("{:>8}", notice.position), output::FAINT);
+    let time = output.paint(&output::time(notice.epoch_us), output::FAINT);
+    let change = output.paint(&format!("{change:<10}"), output::STRONG);
+    let subscription = output::plain(subscription);
+    output.line(&format!("{position}  {time}  {change}  subscription {subscription}"))
 }
 
 #[cfg(test)]

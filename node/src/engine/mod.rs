@@ -50,7 +50,7 @@ pub use group::{CorruptGroup, Group, commands_in, encode_group};
 pub use head::{Head, StreamStatus};
 pub use layer::{EventPlace, Layer, Posting};
 use layers::Layers;
-pub use notice::{NOTICES_STREAM, StreamChange, StreamNotice};
+pub use notice::{NOTICES_STREAM, Notice, StreamChange, StreamNotice};
 pub use outcome::{Appended, Outcome, Removed};
 pub use overlay::{IndexEntry, Overlay};
 pub use page::{Direction, Page, RecordedEvent, StreamPage, StreamSummary};

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::head::{Head, StreamStatus};
 use super::page::{RecordedEvent, StreamSummary};
+use super::subscriptions::SubscriptionNotice;
 use crate::event::{EventDraft, RecordView, StoredRecord, encode_record};
 
 /// The stream that life-cycle events are written to.
@@ -42,6 +43,15 @@ pub struct StreamNotice {
     pub change: StreamChange,
     /// The stream as it was right after the change.
     pub stream: StreamSummary,
+}
+
+/// That something happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// To a stream.
+    Stream(StreamNotice),
+    /// To a subscription.
+    Subscription(SubscriptionNotice),
 }
 
 /// The data of a life-cycle event.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::sample::Index;
 use reckon_node::engine::{
-    AllRead, Direction, Found, Listing, NoticePage, Page, QueryItem, RecordedEvent, Select,
+    AllRead, Direction, Found, Listing, Notice, NoticePage, Page, QueryItem, RecordedEvent, Select,
     SelectError, StateReader, StreamChange, StreamRead, StreamState, StreamStatus,
 };
 use uuid::Uuid;
@@ -374,6 +374,7 @@ pub fn check_notices(
         prop_assert!(next.notices.len() <= page + 1);
         prop_assert!(next.next > before || !next.more, "a page that stays where it is");
         told.extend(next.notices.drain(..).map(|notice| {
+            let Notice::Stream(notice) = notice else { panic!("{notice:?}") };
             let stream = notice.stream;
             let versions = (stream.first_version, stream.last_version);
             (notice.position, notice.change, stream.stream_id, versions.0, versions.1)

@@ -60,6 +60,12 @@ pub trait Workload: Send + Sync + 'static {
 }
 
 impl LoadArgs {
+    /// How many clients there are.
+    pub fn clients(&self) -> u32 {
+        let default = if self.rate.is_some() { OPEN_LOOP_CLIENTS } else { CLOSED_LOOP_CLIENTS };
+        self.clients.map_or(default, NonZeroU32::get)
+    }
+
     /// Puts the load on, and prints what came of it.
     pub async fn put_on<W: Workload>(
         &self,
@@ -67,8 +73,7 @@ impl LoadArgs {
         workload: W,
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let default = if self.rate.is_some() { OPEN_LOOP_CLIENTS } else { CLOSED_LOOP_CLIENTS };
-        let clients = self.clients.map_or(default, NonZeroU32::get);
+        let clients = self.clients();
         let recorder = Arc::new(Recorder::new(W::KINDS.len()));
         let run = Arc::new(Run {
             workload,

@@ -4,6 +4,7 @@
 //! workload knows what it does.
 
 mod append;
+mod consume;
 mod load;
 mod mixed;
 mod payload;
@@ -19,6 +20,7 @@ use reckon_api::Client;
 use crate::failure::Failure;
 use crate::output::Output;
 use append::AppendArgs;
+use consume::{ConsumeArgs, DeliverArgs, FollowArgs};
 use load::LoadArgs;
 use mixed::MixedArgs;
 use read::{ReadAllArgs, ReadStreamArgs};
@@ -55,6 +57,17 @@ enum Workload {
         after_help = "Examples:\n  reckon bench read-all --rotate-tags 1000 --limit 100 --clients 64"
     )]
     ReadAll(Box<Measured<ReadAllArgs>>),
+    /// Consume a subscription and acknowledge what comes; each client is a consumer.
+    #[command(
+        after_help = "Examples:\n  reckon subscription create bench --all\n  reckon bench consume --clients 1"
+    )]
+    Consume(Measured<ConsumeArgs>),
+    /// Follow the store, or streams of it.
+    #[command(after_help = "Examples:\n  reckon bench follow --clients 1")]
+    Follow(Measured<FollowArgs>),
+    /// Append, and wait until the events are delivered.
+    #[command(after_help = "Examples:\n  reckon bench deliver --rate 2000")]
+    Deliver(Measured<DeliverArgs>),
     /// Append to streams and read them, side by side.
     #[command(after_help = "Examples:\n  reckon bench mixed --reads-percent 80")]
     Mixed(Measured<MixedArgs>),
@@ -92,6 +105,20 @@ impl Bench {
                 let Measured { load, workload, connections } = *measured;
                 let clients = clients(connections, connect)?;
                 load.put_on("read-all", workload.workload(clients), output).await
+            }
+            Workload::Consume(Measured { load, workload, connections }) => {
+                let clients = clients(connections, connect)?;
+                let workload = workload.workload(clients, load.clients());
+                load.put_on("consume", workload, output).await
+            }
+            Workload::Follow(Measured { load, workload, connections }) => {
+                let clients = clients(connections, connect)?;
+                let workload = workload.workload(clients, load.clients());
+                load.put_on("follow", workload, output).await
+            }
+            Workload::Deliver(Measured { load, workload, connections }) => {
+                let clients = clients(connections, connect)?;
+                load.put_on("deliver", workload.workload(clients)?, output).await
             }
             Workload::Mixed(Measured { load, workload, connections }) => {
                 let clients = clients(connections, connect)?;

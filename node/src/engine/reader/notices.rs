@@ -1,11 +1,14 @@
-//! Notices of what happened to streams, in the order of positions.
+//! Notices of what happened to streams and subscriptions, in the order of positions.
 
 use super::StateReader;
 use crate::engine::error::ReadError;
 use crate::engine::layer::{Layer, Posting, record_at};
-use crate::engine::notice::{NOTICE_TYPES, NOTICES_STREAM, StreamNotice};
+use crate::engine::notice::{NOTICE_TYPES, NOTICES_STREAM, Notice, StreamNotice};
 use crate::engine::page::RecordedEvent;
 use crate::engine::removals::Removals;
+use crate::engine::subscriptions::{
+    SUBSCRIPTION_NOTICE_TYPES, SUBSCRIPTIONS_STREAM, SubscriptionNotice,
+};
 use crate::event::is_system_stream;
 use crate::limits::NOTICES_PAGE_MAX;
 
@@ -13,7 +16,7 @@ use crate::limits::NOTICES_PAGE_MAX;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NoticePage {
     /// In the order of positions.
-    pub notices: Vec<StreamNotice>,
+    pub notices: Vec<Notice>,
     /// Every notice below this position was given or passed over: where the next page begins.
     pub next: u64,
     /// Whether more may follow at once; otherwise these are all that there were.
@@ -21,7 +24,7 @@ pub struct NoticePage {
 }
 
 impl StateReader {
-    /// What happened to streams from a position on. That a stream was created is told for as long as the record
+    /// What happened to streams and subscriptions from a position on. That a stream was created is told for as long as the record
     /// that did it is kept. A page may hold one notice more than `notices_max`. Without `include_system` the server's own streams are left out. A call looks at a
     /// bounded number of notices.
     pub fn notices(
@@ -62,7 +65,7 @@ impl NoticePage {
     ) -> Result<(), ReadError> {
         let created = (Posting::Created, layer.posting_from(Posting::Created, self.next)?);
         let mut sources = vec![created];
-        for name in NOTICE_TYPES {
+        for name in NOTICE_TYPES.into_iter().chain(SUBSCRIPTION_NOTICE_TYPES) {
             let posting = Posting::Type(name);
             sources.push((posting, layer.posting_from(posting, self.next)?));
         }
@@ -86,18 +89,23 @@ impl NoticePage {
             let created = *posting == Posting::Created;
             *at = layer.posting_from(*posting, position + 1)?;
             let Some(stored) = record_at(layer, position)? else { continue };
-            let notice = if created {
-                Some(StreamNotice::of_creation(&stored))
-            } else if stored.record.stream_id() == NOTICES_STREAM {
+            let told = |notice: fn(&RecordedEvent) -> Option<Notice>| {
                 let readable = removals.first_readable(&stored).is_some();
-                RecordedEvent::of(&stored)
-                    .find_map(|event| StreamNotice::of_event(&event))
-                    .filter(|_| readable)
-            } else {
-                None
+                RecordedEvent::of(&stored).find_map(|event| notice(&event)).filter(|_| readable)
             };
-            let wanted = |notice: &StreamNotice| {
-                include_system || !is_system_stream(&notice.stream.stream_id)
+            let notice = match stored.record.stream_id() {
+                _ if created => Some(Notice::Stream(StreamNotice::of_creation(&stored))),
+                NOTICES_STREAM => told(|event| StreamNotice::of_event(event).map(Notice::Stream)),
+                SUBSCRIPTIONS_STREAM => {
+                    told(|event| SubscriptionNotice::of_event(event).map(Notice::Subscription))
+                }
+                _ => None,
+            };
+            let wanted = |notice: &Notice| match notice {
+                Notice::Stream(notice) => {
+                    include_system || !is_system_stream(&notice.stream.stream_id)
+                }
+                Notice::Subscription(_) => true,
             };
             self.notices.extend(notice.filter(wanted));
         }

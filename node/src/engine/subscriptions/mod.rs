@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub use command::{
     Advance, Dropped, Parked, SubscriptionCommand, SubscriptionTarget, Unpark, UnparkedEntry,
 };
+pub(super) use journal::SUBSCRIPTION_NOTICE_TYPES;
 pub use journal::{
     JournalEntry, SUBSCRIPTIONS_STREAM, SubscriptionChange, SubscriptionNotice, journal_stream,
 };

@@ -145,6 +145,7 @@ fn notices_tell_what_happened_in_order() {
         .notices
         .iter()
         .map(|notice| {
+            let Notice::Stream(notice) = notice else { panic!("{notice:?}") };
             let stream = &notice.stream;
             let versions = (stream.first_version, stream.last_version, stream.events);
             (notice.position, notice.change, stream.stream_id.as_str(), versions)
@@ -166,7 +167,9 @@ fn notices_tell_what_happened_in_order() {
     let rest = tested.reader.notices(first.next, false, 100).unwrap();
     assert_eq!(rest.notices, page.notices[2..]);
     let own = tested.reader.notices(0, true, 100).unwrap();
-    assert!(own.notices.iter().any(|notice| notice.stream.stream_id == NOTICES_STREAM));
+    assert!(own.notices.iter().any(
+        |notice| matches!(notice, Notice::Stream(it) if it.stream.stream_id == NOTICES_STREAM)
+    ));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `Watch`: what happened to streams, from a position on, then live.
+//! `Watch`: what happened to streams and subscriptions, from a position on, then live.
 //!
 //! History and live are one walk over the index of notices, which goes on whenever more was applied. So there is no
 //! seam between them at which something could be lost.
@@ -25,6 +25,7 @@ struct Watch {
     node: Node,
     member: Arc<Member>,
     include_system: bool,
+    features: Vec<i32>,
     /// Every notice below this position was handed on.
     next: u64,
 }
@@ -48,8 +49,15 @@ impl StreamsService {
         admission::check_activated(&member)?;
         let next = request.from_position.unwrap_or_else(|| member.reader().next_position());
         let include_system = request.include_system;
-        let watch =
-            Watch { _slot: slot, node: self.admission.node.clone(), member, include_system, next };
+        let features = request.features;
+        let watch = Watch {
+            _slot: slot,
+            node: self.admission.node.clone(),
+            member,
+            include_system,
+            features,
+            next,
+        };
         let (answer, pages) = Answer::new(limits::WATCH_MESSAGES_AHEAD_MAX);
         tokio::spawn(async move {
             match watch.run(&answer).await {
@@ -103,12 +111,12 @@ impl Watch {
                 .run(move || reader.notices(from, include_system, limits::NOTICES_PAGE_MAX));
             let page = page.await.map_err(|error| End::Failed(wire::read_failed(error)))?;
             self.next = self.next.max(page.next);
-            for notice in &page.notices {
+            let wanted = |notice: &v1::Notice| {
+                self.features.is_empty() || self.features.contains(&notice.feature)
+            };
+            for notice in page.notices.iter().map(wire::notice).filter(wanted) {
                 *caught_up = false;
-                answer
-                    .send(wrap(Message::Notice(wire::notice(notice))))
-                    .await
-                    .map_err(End::Unread)?;
+                answer.send(wrap(Message::Notice(notice))).await.map_err(End::Unread)?;
             }
             if !page.more {
                 break;

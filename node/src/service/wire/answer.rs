@@ -1,11 +1,12 @@
 //! Answers as clients see them.
 
+use prost::Message as _;
 use reckon_api::{Reason, v1};
 use tonic::Status;
 
 use crate::engine::{
-    Appended, RecordedEvent, StreamChange, StreamNotice, StreamPage, StreamState, StreamStatus,
-    StreamSummary,
+    Appended, Notice, RecordedEvent, StreamChange, StreamNotice, StreamPage, StreamState,
+    StreamStatus, StreamSummary, SubscriptionChange, SubscriptionNotice,
 };
 
 /// The answer to an append that took effect, now or at its first try.
@@ -79,8 +80,32 @@ pub fn list_response(page: StreamPage) -> v1::ListStreamsResponse {
     }
 }
 
-/// What happened to a stream.
-pub fn notice(notice: &StreamNotice) -> v1::Notice {
+/// What happened.
+pub fn notice(notice: &Notice) -> v1::Notice {
+    match notice {
+        Notice::Stream(notice) => stream_notice(notice),
+        Notice::Subscription(notice) => subscription_notice(notice),
+    }
+}
+
+fn subscription_notice(notice: &SubscriptionNotice) -> v1::Notice {
+    let change = match notice.change {
+        SubscriptionChange::Created => v1::Change::Created,
+        SubscriptionChange::Updated => v1::Change::Updated,
+        SubscriptionChange::Deleted => v1::Change::Deleted,
+    };
+    v1::Notice {
+        position: notice.position,
+        epoch_us: notice.epoch_us,
+        feature: v1::Feature::Subscriptions.into(),
+        change: change.into(),
+        stream: None,
+        // What the engine keeps was encoded by this service.
+        subscription: v1::SubscriptionDefinition::decode(notice.definition.clone()).ok(),
+    }
+}
+
+fn stream_notice(notice: &StreamNotice) -> v1::Notice {
     let change = match notice.change {
         StreamChange::Created => v1::Change::Created,
         StreamChange::Truncated => v1::Change::Updated,

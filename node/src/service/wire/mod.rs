@@ -56,7 +56,7 @@ pub fn check_features(features: &[i32]) -> Result<(), Status> {
     match features.iter().find(is_unknown) {
         None => Ok(()),
         Some(unknown) => {
-            let what = "is no feature that can be watched: 1 is streams";
+            let what = "is no feature that can be watched: 1 is streams, 2 is subscriptions";
             Err(invalid_field("features", &unknown.to_string(), what))
         }
     }
