@@ -1,21 +1,34 @@
 //! `reckon.v1.Subscriptions`: subscriptions, their consumers, and followers. This file says who serves what; each duty has
 //! a file of its own.
 
+mod follow;
+mod waking;
+
 use reckon_api::v1;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::Admission;
 use super::answer::Pages;
+use crate::delivery::interests::Interests;
+use crate::limits;
+use crate::service::in_flight::InFlight;
 
 /// The subscriptions service of one node.
 #[derive(Debug, Clone)]
 pub struct SubscriptionsService {
     admission: Admission,
+    interests: Interests,
+    followers: InFlight,
 }
 
 impl SubscriptionsService {
-    pub const fn new(admission: Admission) -> Self {
-        Self { admission }
+    /// Starts what wakes those who wait for events, on the current runtime.
+    pub fn new(admission: Admission) -> Self {
+        Self {
+            interests: waking::start(&admission.node),
+            followers: InFlight::new("followers_max", limits::FOLLOWERS_MAX),
+            admission,
+        }
     }
 }
 
@@ -118,8 +131,9 @@ impl v1::subscriptions_server::Subscriptions for SubscriptionsService {
 
     async fn follow(
         &self,
-        _request: Request<v1::FollowRequest>,
+        request: Request<v1::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        Err(Status::unimplemented("follow"))
+        let deadline = self.admission.deadline(&request);
+        self.follow_events(request.into_inner(), deadline).await.map(Response::new)
     }
 }
