@@ -245,6 +245,13 @@ pub const DELIVERY_KEY_BYTES_MAX: usize = 512;
 /// New records that are looked at under the engine's lock to see who is to be woken for them.
 pub const WAKE_RECORDS_MAX: usize = 256;
 
+/// Followers on one node. One that waits takes some tens of KiB, most of it for its HTTP/2 stream.
+pub const FOLLOWERS_MAX: usize = 20_000;
+
+/// Events on a page that is read on a thread which drives requests, and how far a reader of everything may be behind for
+/// that: well under a millisecond.
+pub const LIVE_PAGE_EVENTS_MAX: usize = 256;
+
 /// Between two looks at what is new: under load those who are woken find a few events at once, and without load nobody
 /// waits for this. Well below what a person or a service notices.
 pub const WAKE_PAUSE: Duration = Duration::from_millis(2);

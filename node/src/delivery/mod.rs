@@ -11,28 +11,3 @@ pub mod key;
 mod recorder;
 pub mod selector;
 pub mod source;
-
-use std::sync::Arc;
-
-use emitters::Emitters;
-use interests::Interests;
-
-use crate::node::Node;
-use crate::raft::Member;
-
-/// What delivers from one member.
-#[derive(Debug, Clone)]
-pub struct Deliveries {
-    pub interests: Interests,
-    pub emitters: Emitters,
-}
-
-impl Deliveries {
-    /// Starts on the current runtime.
-    pub fn start(node: &Node, member: &Arc<Member>) -> Self {
-        let interests = Interests::default();
-        tokio::spawn(interests::dispatch(interests.clone(), member.reader(), member.applied()));
-        let emitters = Emitters::start(node.clone(), Arc::clone(member), interests.clone());
-        Self { interests, emitters }
-    }
-}

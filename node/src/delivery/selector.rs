@@ -73,6 +73,11 @@ impl Selector {
         canonical(selector)
     }
 
+    /// What it asks about.
+    pub const fn kind(&self) -> SelectorKind {
+        self.kind
+    }
+
     /// The type by its one name.
     pub const fn type_name(&self) -> &'static str {
         self.kind.as_str()

@@ -10,6 +10,7 @@ use super::selector::Selector;
 use crate::engine::{
     AllRead, ReadError, RecentStream, RecordedEvent, Select, StateReader, StreamRead,
 };
+use crate::limits;
 
 /// Where events are wanted from; inclusive.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,6 +85,15 @@ impl Source {
                 recent != RecentStream::InFiles
             }
         }
+    }
+
+    /// As [`Self::is_in_memory`], and whether there is so little to look at that any thread may do it.
+    pub fn is_short_and_in_memory(&self, reader: &StateReader) -> bool {
+        let behind = reader.next_position().saturating_sub(self.next_position());
+        let is_short = self.selector.stream().is_some()
+            || self.selector.candidates().is_some()
+            || behind <= limits::LIVE_PAGE_EVENTS_MAX as u64;
+        is_short && self.is_in_memory(reader)
     }
 
     /// The next events, at most so many and about so many bytes of them. Looks at a bounded number of records; may read

@@ -2,8 +2,14 @@
 
 use serde_json::Value;
 
+use reckon_api::v1;
+use v1::event_pattern::Kind as PatternKind;
+use v1::selector::Kind;
+
 use super::Given;
 use super::asked::check;
+use crate::delivery::selector::{Selector, SelectorError};
+use crate::engine::Select as _;
 use crate::filter::check_expression;
 use crate::filter::expression::{Expression, function_names};
 use crate::filter::partition::Partition;
@@ -55,6 +61,47 @@ fn the_expressions_of_the_page_do_what_it_says() {
     }
 }
 
+fn compile(kind: Kind) -> Result<Selector, SelectorError> {
+    Selector::compile("", Some(&v1::Selector { kind: Some(kind) }), None, None)
+}
+
+fn fields(object: &str) -> Result<Selector, SelectorError> {
+    let kind = Some(PatternKind::Fields(object.to_owned()));
+    compile(Kind::EventPattern(v1::EventPattern { kind }))
+}
+
+/// A condition as the page writes it: field, operator, value.
+fn condition(text: &str) -> Result<Selector, SelectorError> {
+    let [field, operator, value] = text.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+        panic!("{text} is a field, an operator and a value")
+    };
+    let name = format!("PAYLOAD_OPERATOR_{}", operator.to_ascii_uppercase());
+    let operator = v1::PayloadOperator::from_str_name(&name).unwrap();
+    let condition = v1::PayloadCondition {
+        field: field.to_owned(),
+        operator: operator.into(),
+        value: value.to_owned(),
+    };
+    let expression = String::new();
+    compile(Kind::EventPayload(v1::EventPayload { conditions: vec![condition], expression }))
+}
+
+#[test]
+fn the_selectors_of_the_page_do_what_it_says() {
+    type Compile = fn(&str) -> Result<Selector, SelectorError>;
+    for (name, compile) in [("fields", fields as Compile), ("conditions", condition)] {
+        for (fence, chosen) in [(name.to_owned(), true), (format!("{name} fails"), false)] {
+            for text in blocks(&fence) {
+                let selector = compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert_eq!(selector.selects(&event()), Ok(chosen), "{text}");
+            }
+        }
+        for text in blocks(&format!("{name} refused")) {
+            assert!(compile(text).is_err(), "{text} is refused");
+        }
+    }
+}
+
 #[test]
 fn the_page_names_every_function() {
     for name in function_names() {
@@ -103,6 +150,11 @@ fn the_limits_of_the_page_are_those_of_the_code() {
         ("expression_depth_max", limits::EXPRESSION_DEPTH_MAX),
         ("expression_nodes_max", limits::EXPRESSION_NODES_MAX),
         ("expression_regexes_max", limits::EXPRESSION_REGEXES_MAX),
+        ("payload_conditions_max", limits::PAYLOAD_CONDITIONS_MAX),
+        ("payload_field_bytes_max", limits::PAYLOAD_FIELD_BYTES_MAX),
+        ("selector_json_bytes_max", limits::SELECTOR_JSON_BYTES_MAX),
+        ("selector_nesting_max", limits::SELECTOR_NESTING_MAX),
+        ("selector_values_max", limits::SELECTOR_VALUES_MAX),
     ] {
         let row = PAGE.lines().find(|line| line.starts_with(&format!("| `{name}`")));
         let row = row.unwrap_or_else(|| panic!("the page has {name}"));

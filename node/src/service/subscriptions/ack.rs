@@ -30,7 +30,7 @@ impl SubscriptionsService {
                 [("field", "position".to_owned()), ("value", position.to_string())],
             ));
         }
-        let emitters = &self.deliveries(&leading.member).emitters;
+        let emitters = self.emitters(&leading.member);
         let emitter = emitters.get(&found.name).await?;
         let (answer, written) = oneshot::channel();
         let moved = || Reason::NotLeader.plain("the leadership moved; try again");

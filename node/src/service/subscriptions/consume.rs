@@ -83,10 +83,10 @@ impl SubscriptionsService {
         deadline: Instant,
     ) -> Result<(EmitterHandle, Attached, v1::ConsumerOpened), Status> {
         let leading = self.leading(member, deadline).await?;
-        let deliveries = self.deliveries(member);
+        let emitters = self.emitters(member);
         loop {
             let found = find(&leading.member.reader(), open.subscription.as_ref())?;
-            let emitter = deliveries.emitters.get(&found.name).await?;
+            let emitter = emitters.get(&found.name).await?;
             let (answer, attached) = oneshot::channel();
             let consumer = NewConsumer {
                 name: open.consumer.clone(),

@@ -104,7 +104,7 @@ impl SubscriptionsService {
                 Err(status) if Reason::of(&status) == Some(Reason::SubscriptionChanged) => {}
                 decided => {
                     let (state, changed) = registered(decided?)?;
-                    self.deliveries(&leading.member).emitters.refresh(&found.name).await;
+                    self.emitters(&leading.member).refresh(&found.name).await;
                     let subscription = Some(self.shown(&found.name, &state).await?);
                     return Ok(v1::UpdateSubscriptionResponse { subscription, changed });
                 }
@@ -164,7 +164,7 @@ impl SubscriptionsService {
             ));
         }
         leading.decide(SubscriptionCommand::Delete { target: found.target() }).await?;
-        self.deliveries(&leading.member).emitters.refresh(&found.name).await;
+        self.emitters(&leading.member).refresh(&found.name).await;
         Ok(v1::DeleteSubscriptionResponse {})
     }
 
@@ -210,7 +210,7 @@ impl SubscriptionsService {
         .flatten()?;
         let command = SubscriptionCommand::Reset { target, next_position };
         let (state, _) = registered(leading.decide(command).await?)?;
-        self.deliveries(&leading.member).emitters.refresh(&found.name).await;
+        self.emitters(&leading.member).refresh(&found.name).await;
         let subscription = Some(self.shown(&found.name, &state).await?);
         Ok(v1::ResetSubscriptionResponse { subscription })
     }
@@ -237,7 +237,7 @@ impl SubscriptionsService {
     ) -> Result<v1::Subscription, Status> {
         let consumers = match self.admission.node.member() {
             None => Vec::new(),
-            Some(member) => match self.deliveries(&member).emitters.running(name).await {
+            Some(member) => match self.emitters(&member).running(name).await {
                 None => Vec::new(),
                 Some(handle) => {
                     let (answer, running) = tokio::sync::oneshot::channel();

@@ -24,11 +24,11 @@ impl SubscriptionsService {
             let all = reader.subscriptions();
             all.iter().map(|(name, state)| (name.to_owned(), Arc::clone(state))).collect()
         };
-        let deliveries = self.deliveries(&leading.member);
+        let emitters = self.emitters(&leading.member);
         let mut subscriptions = Vec::new();
         for (name, state) in asked {
             let now_us = (self.admission.node.environment().clock)();
-            let health = deliveries.emitters.health(&name, &state, now_us).await?;
+            let health = emitters.health(&name, &state, now_us).await?;
             subscriptions.push(health);
         }
         Ok(v1::SubscriptionHealthResponse { subscriptions })

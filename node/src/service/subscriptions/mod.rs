@@ -4,9 +4,11 @@
 mod ack;
 mod consume;
 mod definitions;
+mod follow;
 mod health;
 mod on_leader;
 mod parked;
+mod waking;
 
 use std::sync::{Arc, OnceLock};
 
@@ -16,7 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::admission::Admission;
 use super::answer::Pages;
 use super::in_flight::InFlight;
-use crate::delivery::Deliveries;
+use crate::delivery::emitters::Emitters;
+use crate::delivery::interests::Interests;
 use crate::limits;
 use crate::raft::Member;
 
@@ -24,25 +27,32 @@ use crate::raft::Member;
 #[derive(Debug, Clone)]
 pub struct SubscriptionsService {
     admission: Admission,
+    interests: Interests,
+    followers: InFlight,
     consumers: InFlight,
-    deliveries: Arc<OnceLock<Deliveries>>,
+    emitters: Arc<OnceLock<Emitters>>,
 }
 
 impl SubscriptionsService {
-    /// On the current runtime, which subscriptions work on too.
+    /// Starts what wakes those who wait for events, and what looks after subscriptions, on the current runtime.
     pub fn new(admission: Admission) -> Self {
         let service = Self {
-            admission,
+            interests: waking::start(&admission.node),
+            followers: InFlight::new("followers_max", limits::FOLLOWERS_MAX),
             consumers: InFlight::new("node_consumers_max", limits::NODE_CONSUMERS_MAX),
-            deliveries: Arc::default(),
+            emitters: Arc::default(),
+            admission,
         };
         tokio::spawn(service.clone().begin());
         service
     }
 
-    /// What delivers from the one member that this node ever runs.
-    fn deliveries(&self, member: &Arc<Member>) -> &Deliveries {
-        self.deliveries.get_or_init(|| Deliveries::start(&self.admission.node, member))
+    /// The emitters of the one member that this node ever runs.
+    fn emitters(&self, member: &Arc<Member>) -> &Emitters {
+        self.emitters.get_or_init(|| {
+            let node = self.admission.node.clone();
+            Emitters::start(node, Arc::clone(member), self.interests.clone())
+        })
     }
 
     /// Also where nobody asks for anything, somebody has to look after subscriptions.
@@ -51,7 +61,7 @@ impl SubscriptionsService {
         if let Ok(member) = member.wait_for(Option::is_some).await
             && let Some(member) = member.as_ref()
         {
-            self.deliveries(member);
+            self.emitters(member);
         }
     }
 }
@@ -215,8 +225,9 @@ impl v1::subscriptions_server::Subscriptions for SubscriptionsService {
 
     async fn follow(
         &self,
-        _request: Request<v1::FollowRequest>,
+        request: Request<v1::FollowRequest>,
     ) -> Result<Response<Self::FollowStream>, Status> {
-        Err(Status::unimplemented("follow"))
+        let deadline = self.admission.deadline(&request);
+        self.follow_events(request.into_inner(), deadline).await.map(Response::new)
     }
 }

@@ -46,7 +46,7 @@ impl SubscriptionsService {
         let positions = (!request.positions.is_empty()).then_some(request.positions);
         let found = find(&leading.member.reader(), request.subscription.as_ref())?;
         let replayed = self.unpark(&leading, &found, positions, true).await?;
-        self.deliveries(&leading.member).emitters.refresh(&found.name).await;
+        self.emitters(&leading.member).refresh(&found.name).await;
         Ok(v1::ReplayParkedResponse { replayed })
     }
 
@@ -64,7 +64,7 @@ impl SubscriptionsService {
         let positions = (!request.all).then_some(request.positions);
         let found = find(&leading.member.reader(), request.subscription.as_ref())?;
         let discarded = self.unpark(&leading, &found, positions, false).await?;
-        self.deliveries(&leading.member).emitters.refresh(&found.name).await;
+        self.emitters(&leading.member).refresh(&found.name).await;
         Ok(v1::DiscardParkedResponse { discarded })
     }
 
