@@ -14,5 +14,6 @@ pub mod nodes;
 pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod requests;
 pub mod resources;
 pub mod run;
