@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 fn subscription(fields: Value) -> Subscription {
     let mut spec =
         json!({ "storeRef": { "name": "orders" }, "selector": { "stream": "orders-1" } });
-    for (name, value) in fields.as_object().expect("fields").clone() {
+    let Value::Object(fields) = fields else { panic!("not fields: {fields}") };
+    for (name, value) in fields {
         if value.is_null() {
             spec.as_object_mut().expect("an object").remove(&name);
         } else {
