@@ -389,6 +389,21 @@ async fn what_the_store_refuses_is_said_and_waits_for_a_person() {
 }
 
 #[tokio::test]
+async fn a_store_that_keeps_it_otherwise_is_not_told_again_at_once() {
+    let cluster = Cluster::new().await;
+    cluster.subscriptions().keep_pools_of_one();
+    cluster.subscribe(json!({ "poolSize": 4 }));
+    for change in ["Create", "Update"] {
+        let error = cluster.try_step("billing").await.expect_err("a failure, which backs off");
+        assert!(error.retryable());
+        assert_eq!(cluster.subscriptions().changes().last(), Some(&change));
+        cluster.expect("Ready", "False", "Refused");
+        let message = cluster.condition("Registered")["message"].clone();
+        assert!(message.as_str().unwrap().contains("poolSize"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn of_two_resources_for_one_subscription_the_older_keeps_it() {
     let cluster = Cluster::new().await;
     cluster.subscribe(json!({ "poolSize": 2 }));

@@ -8,6 +8,7 @@ use reckon_crds::Subscription;
 use tracing::info;
 
 use super::controller::{Context, KIND};
+use super::definition::{Difference, difference};
 use super::observe::{FINALIZER, Seeing};
 use super::plan::{Action, Plan};
 use super::report;
@@ -27,6 +28,9 @@ pub enum Error {
     /// The store refused or did not answer.
     #[error("{action}: {} ({})", source.message(), Reason::of(source).map_or("no reason", Reason::as_str))]
     Store { action: &'static str, source: Box<tonic::Status> },
+    /// The store took a definition and has another one: it would be told again for ever.
+    #[error("{action}: the store keeps {} otherwise than it is told", fields.join(", "))]
+    NotTaken { action: &'static str, fields: Vec<&'static str> },
     /// No node of the store answered when it was looked at.
     #[error("{action}: no node to speak to")]
     NoNode { action: &'static str },
@@ -47,8 +51,13 @@ impl Error {
             },
             // What is wrong with a definition stays wrong.
             Self::Store { source, .. } => source.code() != tonic::Code::InvalidArgument,
-            Self::NoNode { .. } | Self::NotLeading => true,
+            Self::NotTaken { .. } | Self::NoNode { .. } | Self::NotLeading => true,
         }
+    }
+
+    /// Whether the store does not take what it is told.
+    pub fn of_store(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::NotTaken { .. })
     }
 
     /// Whether it was about the deployment of the sink.
@@ -65,10 +74,8 @@ impl Error {
     pub fn conflict(&self) -> bool {
         match self {
             Self::Kubernetes { source, .. } => source.conflict(),
-            Self::Store { source, .. } => matches!(
-                Reason::of(source),
-                Some(Reason::SubscriptionExists | Reason::SubscriptionNotFound)
-            ),
+            // Also when the store has moved on: it is asked again only after a while.
+            Self::Store { .. } | Self::NotTaken { .. } => false,
             Self::NoNode { .. } | Self::NotLeading => true,
         }
     }
@@ -123,11 +130,13 @@ async fn one(context: &Context, seen: &mut Seeing, action: &Action) -> Result<()
         }
         Action::Register { .. } => {
             let definition = definition(seen, name)?;
-            store(name, service(context, seen, name)?.create(definition).await)
+            let answer = service(context, seen, name)?.create(definition.clone()).await;
+            taken(name, &definition, store(name, answer)?)
         }
         Action::Update { .. } => {
             let definition = definition(seen, name)?;
-            store(name, service(context, seen, name)?.update(definition).await)
+            let answer = service(context, seen, name)?.update(definition.clone()).await;
+            taken(name, &definition, store(name, answer)?)
         }
         Action::Deregister => {
             let subscription = &seen.observed.desired.name;
@@ -212,6 +221,18 @@ fn kubernetes<T>(action: &'static str, outcome: Result<T, observe::Error>) -> Re
     outcome.map_err(|source| Error::Kubernetes { action, source })
 }
 
-fn store(action: &'static str, outcome: Result<(), tonic::Status>) -> Result<(), Error> {
+fn store<T>(action: &'static str, outcome: Result<T, tonic::Status>) -> Result<T, Error> {
     outcome.map_err(|source| Error::Store { action, source: Box::new(source) })
+}
+
+/// Whether the store has what it was told.
+fn taken(
+    action: &'static str,
+    told: &v1::SubscriptionDefinition,
+    answer: Option<v1::Subscription>,
+) -> Result<(), Error> {
+    let stored = answer.and_then(|subscription| subscription.definition).unwrap_or_default();
+    let Difference { fixed, changeable } = difference(told, &stored);
+    let fields: Vec<_> = fixed.into_iter().chain(changeable).collect();
+    if fields.is_empty() { Ok(()) } else { Err(Error::NotTaken { action, fields }) }
 }

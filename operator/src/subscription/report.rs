@@ -153,9 +153,8 @@ fn conditions(
             Some(sink) if failure.of_sink() => sink,
             _ => &mut verdict.registered,
         };
-        let refused = matches!(failure, act::Error::Store { .. });
         part.outcome = if failure.retryable() { Outcome::Working } else { Outcome::Stalled };
-        part.reason = if refused { reason::REFUSED } else { reason::RECONCILE_FAILED };
+        part.reason = if failure.of_store() { reason::REFUSED } else { reason::RECONCILE_FAILED };
         part.message = failure.to_string();
     }
     let (worst, registered) = (verdict.worst(), &verdict.registered);

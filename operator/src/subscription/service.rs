@@ -60,22 +60,28 @@ impl<'a> Service<'a> {
         Ok(answer.subscriptions.into_iter().find(|health| health.name == name))
     }
 
-    /// Registers a subscription. If the same is there already, nothing changes.
-    pub async fn create(&self, definition: v1::SubscriptionDefinition) -> Result<(), Status> {
+    /// Registers a subscription; what the store has then. If the same is there already, nothing changes.
+    pub async fn create(
+        &self,
+        definition: v1::SubscriptionDefinition,
+    ) -> Result<Option<v1::Subscription>, Status> {
         let mut client = self.client();
         let request = v1::CreateSubscriptionRequest { definition: Some(definition) };
         within(CHANGE_TIMEOUT, |request| async move { client.create(request).await }, request)
             .await
-            .map(drop)
+            .map(|answer| answer.subscription)
     }
 
-    /// Changes the definition of a subscription.
-    pub async fn update(&self, definition: v1::SubscriptionDefinition) -> Result<(), Status> {
+    /// Changes the definition of a subscription; what the store has then.
+    pub async fn update(
+        &self,
+        definition: v1::SubscriptionDefinition,
+    ) -> Result<Option<v1::Subscription>, Status> {
         let mut client = self.client();
         let request = v1::UpdateSubscriptionRequest { definition: Some(definition) };
         within(CHANGE_TIMEOUT, |request| async move { client.update(request).await }, request)
             .await
-            .map(drop)
+            .map(|answer| answer.subscription)
     }
 
     /// Removes a subscription. That it is gone already is no failure.

@@ -21,6 +21,7 @@ pub struct FakeSubscriptions {
 struct State {
     silent: bool,
     refuses: bool,
+    keeps_pools_of_one: bool,
     subscriptions: BTreeMap<String, Subscription>,
     health: BTreeMap<String, SubscriptionHealth>,
     /// The names of the calls that change something, as they came.
@@ -40,6 +41,11 @@ impl FakeSubscriptions {
     /// Whether definitions are refused for what they say.
     pub fn set_refuses(&self, refuses: bool) {
         self.lock().refuses = refuses;
+    }
+
+    /// From now on every pool is of one consumer, whatever definitions say.
+    pub fn keep_pools_of_one(&self) {
+        self.lock().keeps_pools_of_one = true;
     }
 
     /// Puts a subscription there behind the operator's back; whatever the name stood for is gone.
@@ -85,7 +91,10 @@ impl FakeSubscriptions {
 }
 
 impl State {
-    fn put(&mut self, definition: SubscriptionDefinition) -> Subscription {
+    fn put(&mut self, mut definition: SubscriptionDefinition) -> Subscription {
+        if self.keeps_pools_of_one {
+            definition.pool_size = 1;
+        }
         let name = definition.name.clone();
         let subscription = Subscription {
             key: format!("key-of-{name}"),
