@@ -146,7 +146,7 @@ pub enum ReclaimPolicy {
     Delete,
 }
 
-/// Compute resources of each node's container.
+/// Compute resources of a container.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
@@ -155,7 +155,7 @@ pub struct Resources {
     #[schemars(schema_with = "schema::quantities")]
     pub requests: BTreeMap<String, Quantity>,
 
-    /// What a node may use at most.
+    /// What it may use at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::quantities")]
     pub limits: BTreeMap<String, Quantity>,
@@ -164,7 +164,12 @@ pub struct Resources {
 impl Resources {
     /// What an idle node needs; a loaded one deserves more.
     pub fn of_a_node() -> Self {
-        let requests = [("cpu", "100m"), ("memory", "128Mi")];
+        Self::requesting("100m", "128Mi")
+    }
+
+    /// So much set aside, and no limits.
+    pub(crate) fn requesting(cpu: &str, memory: &str) -> Self {
+        let requests = [("cpu", cpu), ("memory", memory)];
         Self {
             requests: requests
                 .into_iter()

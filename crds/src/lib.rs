@@ -6,6 +6,7 @@
 mod event_store;
 mod schema;
 mod status;
+mod subscription;
 
 pub use event_store::{
     AntiAffinity, EventStore, EventStoreSpec, NAME_LENGTH_MAX, PodMetadata, REPLICAS_DEFAULT,
@@ -14,6 +15,13 @@ pub use event_store::{
 pub use status::{
     EventStoreStatus, InitialisationIntent, MemberRole, MemberStatus, Operation, OperationKind,
     condition,
+};
+pub use subscription::{
+    DeletionPolicy, EventPattern, EventPayload, HeaderFrom, Partition, PayloadCondition,
+    PayloadOperator, RetryBackoff, SUBSCRIPTION_NAME_LENGTH_MAX, SecretKeyRef, Selector,
+    ServiceRef, Sink, SinkMode, StartFrom, StoreRef, Strategy, Subscription,
+    SubscriptionCheckpoint, SubscriptionMode, SubscriptionSpec, SubscriptionStatus, Tags,
+    UrlScheme,
 };
 
 /// The API group of every Reckon resource.

@@ -1,4 +1,4 @@
-//! Schemas of Kubernetes' own types, kept as small as an `EventStore` needs them.
+//! Schemas of Kubernetes' own types, kept as small as our resources need them.
 //!
 //! The full generated schemas of these types would make the definition ten times as long; what is left
 //! open here is checked by the API server when the operator applies the objects that carry it.
@@ -57,7 +57,7 @@ pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
 /// A list of `meta/v1` conditions, merged by type.
 pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "description": "What is true of the store now, one entry per type.",
+        "description": "What is true now, one entry per type.",
         "type": "array",
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
@@ -86,9 +86,49 @@ pub fn node_id(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "integer", "format": "int64", "minimum": 1 })
 }
 
+/// A position in the store, or a version of a stream, from 0. Kubernetes has no unsigned integers.
+pub fn position(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "format": "int64", "minimum": 0 })
+}
+
+/// A count or an age in the status, from 0.
+pub fn count(generator: &mut SchemaGenerator) -> Schema {
+    position(generator)
+}
+
+/// The types of subscriptions, each with its alias.
+pub fn subscription_type(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "enum": [
+            "all", "stream", "event_type", "event_pattern", "event_payload", "tags",
+            "by_all", "by_stream", "by_event_type", "by_event_pattern", "by_event_payload", "by_tags",
+        ],
+    })
+}
+
+/// A duration as Kubernetes' own APIs write it (GEP-2257): `500ms`, `30s`, `1h30m`. The bounds are rules of
+/// the fields.
+pub fn duration(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+        "minLength": 2,
+        "maxLength": DURATION_LENGTH_MAX,
+    })
+}
+
+/// Any JSON value. Rules can compare it, and nothing else.
+pub fn any_value(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "nullable": true, "x-kubernetes-preserve-unknown-fields": true })
+}
+
 /// What Kubernetes accepts as a quantity that is not negative.
 const QUANTITY_PATTERN: &str =
     r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$";
 
 /// Longest text of a volume's size; the longest sensible quantity has a third of it.
 const VOLUME_SIZE_LENGTH_MAX: u32 = 32;
+
+/// Longest text of a duration: what its pattern allows, four numbers of five digits with their units.
+const DURATION_LENGTH_MAX: u32 = 28;

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema;
 
-/// The types of an `EventStore`'s conditions.
+/// The types of conditions.
 pub mod condition {
-    /// The summary: the store is as its specification says and serves appends.
+    /// The summary: the resource is as its specification says; a store serves appends.
     pub const READY: &str = "Ready";
     /// kstatus: the operator is working towards the specification.
     pub const RECONCILING: &str = "Reconciling";
@@ -21,6 +21,13 @@ pub mod condition {
     pub const INITIALISED: &str = "Initialised";
     /// A majority of voters is up and has a leader.
     pub const QUORUM: &str = "Quorum";
+    /// The store has the subscription as its specification says.
+    pub const REGISTERED: &str = "Registered";
+    /// The deployment of the subscription's sink is as its specification says, and its pods are ready.
+    pub const SINK_READY: &str = "SinkReady";
+    /// The subscription's events reach somebody who settles them. Says nothing of the specification, so
+    /// `Ready` does not follow it.
+    pub const DELIVERING: &str = "Delivering";
 }
 
 /// What the operator knows of a store.

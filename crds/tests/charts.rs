@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reckon_crds::EventStore;
+use reckon_crds::{EventStore, Subscription};
 use serde_json::Value;
 
 fn charts() -> PathBuf {
@@ -46,18 +46,27 @@ fn every_value_is_in_the_schema() {
 }
 
 #[test]
-fn every_example_is_a_store_that_the_rules_allow() {
-    let mut examples = 0;
+fn every_example_is_something_that_the_rules_allow() {
+    let mut kinds = Vec::new();
     for entry in std::fs::read_dir(charts().join("reckon/examples")).unwrap() {
         let path = entry.unwrap().path();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let store: EventStore = serde_saphyr::from_str(&text)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let verdict = store.validate_cel();
+        let example = read(&path);
+        let kind = example["kind"].as_str().unwrap_or_default().to_owned();
+        let verdict = match kind.as_str() {
+            "EventStore" => {
+                serde_json::from_value(example).map(|store: EventStore| store.validate_cel())
+            }
+            "Subscription" => serde_json::from_value(example)
+                .map(|subscription: Subscription| subscription.validate_cel()),
+            other => panic!("{}: {other} is not ours", path.display()),
+        };
+        let verdict = verdict.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(verdict.is_ok(), "{}: {verdict:?}", path.display());
-        examples += 1;
+        kinds.push(kind);
     }
-    assert!(examples >= 2, "one for a single node, one for a replicated store");
+    let count = |kind: &str| kinds.iter().filter(|other| *other == kind).count();
+    assert!(count("EventStore") >= 2, "one for a single node, one for a replicated store");
+    assert!(count("Subscription") >= 1);
 }
 
 #[test]

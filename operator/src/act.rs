@@ -4,30 +4,27 @@
 //! is refused by its receiver when that no longer holds; before each the lease is checked.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 use reckon_api::{Reason, v1};
-use reckon_crds::{EventStore, EventStoreStatus};
+use reckon_crds::EventStoreStatus;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::controller::Context;
+use crate::controller::{Context, KIND};
 use crate::nodes::Address;
-use crate::observe::{self, Seeing, bounded};
+use crate::observe::{self, Seeing};
 use crate::plan::{Action, Plan, Seen, Shape};
 use crate::report;
-use crate::resources::{self, FIELD_MANAGER, FINALIZER, Inputs, LABEL_ROLE, Names, Objects};
+use crate::requests::{self, Namespaced};
+use crate::resources::{self, FINALIZER, Inputs, LABEL_ROLE, Names, Objects};
 
 /// Objects that did not change are applied again after this time, to undo what others did to them.
 const REAPPLY_AFTER: Duration = Duration::from_mins(1);
@@ -94,28 +91,39 @@ pub struct Done {
     pub gone: bool,
 }
 
-/// What was applied last and when, so that a store at rest costs the API server nothing.
-#[derive(Debug, Default)]
-pub struct Applied {
-    stores: Mutex<HashMap<String, (Objects, Instant)>>,
+/// What was applied last and when, by the UID of what it was made for, so that what is at rest costs the API server
+/// nothing.
+#[derive(Debug)]
+pub struct Applied<O> {
+    objects: Mutex<HashMap<String, (O, Instant)>>,
 }
 
-impl Applied {
-    /// Forgets a store that is gone.
+impl<O> Default for Applied<O> {
+    fn default() -> Self {
+        Self { objects: Mutex::default() }
+    }
+}
+
+impl<O: PartialEq> Applied<O> {
+    /// Forgets what was made for something that is gone.
     pub fn forget(&self, uid: &str) {
-        self.stores.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.lock().remove(uid);
     }
 
-    fn fresh(&self, uid: &str, objects: &Objects) -> bool {
-        let stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores
+    /// Whether the same was applied not long ago.
+    pub fn fresh(&self, uid: &str, objects: &O) -> bool {
+        self.lock()
             .get(uid)
             .is_some_and(|(applied, when)| applied == objects && when.elapsed() < REAPPLY_AFTER)
     }
 
-    fn note(&self, uid: String, objects: Objects) {
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores.insert(uid, (objects, Instant::now()));
+    /// Remembers what was applied now.
+    pub fn note(&self, uid: String, objects: O) {
+        self.lock().insert(uid, (objects, Instant::now()));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (O, Instant)>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -130,7 +138,7 @@ pub async fn act(context: &Context, seen: &mut Seeing, plan: &Plan) -> Result<Do
             return Err(Error::NotLeading);
         }
         let outcome = one(context, seen, action).await;
-        context.metrics.acted(action.name(), outcome.is_ok());
+        context.metrics.acted(KIND, action.name(), outcome.is_ok());
         outcome?;
         info!(store = seen.store.name_any(), namespace = seen.store.namespace(), ?action, "done");
         report::announce(context, &seen.store, action).await;
@@ -169,16 +177,10 @@ async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result
 
 async fn apply<K>(context: &Context, seen: &Seeing, object: &K) -> Result<K, Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Namespaced + Serialize,
 {
-    let api: Api<K> = api(context, seen);
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let (name, patch) = (object.name_any(), Patch::Apply(object));
-    kubernetes("Apply", bounded(api.patch(&name, &params, &patch)).await)
+    let applied = requests::apply(&context.client, &namespace(seen), object).await;
+    kubernetes("Apply", applied)
 }
 
 async fn one(context: &Context, seen: &mut Seeing, action: &Action) -> Result<(), Error> {
@@ -335,33 +337,21 @@ async fn set_finalizers(
     action: &'static str,
     finalizers: Vec<String>,
 ) -> Result<(), Error> {
-    let patch = json!({
-        "metadata": {
-            "resourceVersion": seen.store.resource_version(),
-            "finalizers": finalizers,
-        },
-    });
-    let name = seen.store.name_any();
-    seen.store = merge::<EventStore>(context, seen, action, &name, patch).await?;
+    let changed = requests::set_finalizers(&context.client, &seen.store, finalizers).await;
+    seen.store = kubernetes(action, changed)?;
     Ok(())
 }
 
 /// Patches an object. A UID or a resource version in the patch is a precondition.
-async fn merge<K>(
+async fn merge<K: Namespaced>(
     context: &Context,
     seen: &Seeing,
     action: &'static str,
     name: &str,
     patch: serde_json::Value,
-) -> Result<K, Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
-    kubernetes(action, bounded(api::<K>(context, seen).patch(name, &params, &patch)).await)
+) -> Result<K, Error> {
+    let merged = requests::merge(&context.client, &namespace(seen), name, patch).await;
+    kubernetes(action, merged)
 }
 
 /// What the garbage collector would delete as well, only later.
@@ -376,37 +366,20 @@ async fn delete_owned(context: &Context, seen: &Seeing, action: &'static str) ->
     delete::<ServiceAccount>(context, seen, action, &name, None).await
 }
 
-/// Deletes an object: the one that was seen, if a UID says which. That it is gone already is no failure.
-async fn delete<K>(
+/// Deletes an object: the one that was seen, if a UID says which.
+async fn delete<K: Namespaced>(
     context: &Context,
     seen: &Seeing,
     action: &'static str,
     name: &str,
     uid: Option<&String>,
-) -> Result<(), Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    let api: Api<K> = api(context, seen);
-    let mut params = DeleteParams::background();
-    params.preconditions =
-        uid.map(|uid| Preconditions { uid: Some(uid.clone()), resource_version: None });
-    match bounded(api.delete(name, &params)).await {
-        Err(observe::Error::Kubernetes(kube::Error::Api(status))) if status.is_not_found() => {
-            Ok(())
-        }
-        outcome => kubernetes(action, outcome).map(drop),
-    }
+) -> Result<(), Error> {
+    let deleted = requests::delete::<K>(&context.client, &namespace(seen), name, uid).await;
+    kubernetes(action, deleted)
 }
 
-fn api<K>(context: &Context, seen: &Seeing) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    Api::namespaced(context.client.clone(), &seen.store.namespace().unwrap_or_default())
+fn namespace(seen: &Seeing) -> String {
+    seen.store.namespace().unwrap_or_default()
 }
 
 fn kubernetes<T>(action: &'static str, outcome: Result<T, observe::Error>) -> Result<T, Error> {

@@ -37,6 +37,15 @@ pub struct Config {
     #[arg(long, env = "RECKON_OPERATOR_REACH", value_enum, default_value_t = ReachBy::Auto)]
     pub reach: ReachBy,
 
+    /// How often the numbers in a Subscription's status are refreshed, in seconds
+    #[arg(
+        long,
+        env = "RECKON_OPERATOR_SUBSCRIPTION_REFRESH_S",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u64).range(1..=3_600)
+    )]
+    pub subscription_refresh_s: u64,
+
     /// Form of the log
     #[arg(long, env = "RECKON_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

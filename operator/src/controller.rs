@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Api;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
@@ -22,23 +23,26 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::plan::{Outcome, Plan, plan};
-use crate::resources::{FIELD_MANAGER, LABEL_STORE};
+use crate::resources::{FIELD_MANAGER, LABEL_STORE, Objects};
 use crate::{act, observe, report};
+
+/// The kind of the resource, in metrics.
+pub const KIND: &str = "EventStore";
 
 /// How many stores are reconciled at once.
 const RECONCILES_MAX: usize = 4;
 
 /// How long a watch lasts before it is asked for anew; a dead connection is noticed a little later.
-const WATCH_SECONDS: u32 = 30;
+pub const WATCH_SECONDS: u32 = 30;
 
 /// When to look again after something was done: its effect is what the next step waits for.
-const AFTER_ACTION: Duration = Duration::from_millis(100);
+pub(crate) const AFTER_ACTION: Duration = Duration::from_millis(100);
 /// When to look again while an election is on: the leader label waits for its end.
 const WITHOUT_LEADER: Duration = Duration::from_millis(500);
 /// When to look again while something is under way.
-const WORKING: Duration = Duration::from_secs(1);
+pub(crate) const WORKING: Duration = Duration::from_secs(1);
 /// When to look again at a store that is as wanted.
-const SETTLED: Duration = Duration::from_secs(5);
+pub(crate) const SETTLED: Duration = Duration::from_secs(5);
 /// When to look again at a store that is left alone.
 const PAUSED: Duration = Duration::from_secs(15);
 
@@ -100,7 +104,7 @@ pub struct Context {
     /// Image of nodes whose store names none.
     pub node_image: String,
     /// What was applied last, per store.
-    pub applied: act::Applied,
+    pub applied: act::Applied<Objects>,
     permits: Semaphore,
     failures: Mutex<HashMap<String, u32>>,
 }
@@ -138,12 +142,13 @@ impl Context {
         }
     }
 
-    fn forget_failures(&self, uid: &str) {
+    /// Begins anew with the waits after failures of what has this UID.
+    pub(crate) fn forget_failures(&self, uid: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
-    /// How long to wait after one more failure of this store.
-    fn backoff(&self, uid: &str) -> Duration {
+    /// How long to wait after one more failure of what has this UID.
+    pub(crate) fn backoff(&self, uid: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(uid.to_owned()).or_default();
         let delay = BACKOFF_MIN.saturating_mul(1 << (*count).min(10)).min(BACKOFF_MAX);
@@ -157,7 +162,7 @@ pub async fn reconcile(cached: Arc<EventStore>, context: Arc<Context>) -> Result
     let _permit = context.permits.acquire().await.expect("the semaphore is never closed");
     let begun = Instant::now();
     let result = Box::pin(run_once(&cached, &context)).await;
-    context.metrics.reconciled(begun.elapsed(), result.as_ref().err().map(Error::reason));
+    context.metrics.reconciled(KIND, begun.elapsed(), result.as_ref().err().map(Error::reason));
     let uid = cached.uid().unwrap_or_default();
     match result {
         Ok(action) => {
@@ -262,7 +267,8 @@ pub async fn run(
     }
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+/// The objects of one namespace, or of all.
+pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
 {
@@ -284,12 +290,14 @@ fn count(known: &Store<EventStore>, metrics: &Metrics) {
     ] {
         for status in ["True", "False", "Unknown"] {
             let with = stores.iter().filter(|store| {
-                let conditions = store.status.as_ref().map(|status| &status.conditions);
-                conditions.is_some_and(|all| {
-                    all.iter().any(|one| one.type_ == name && one.status == status)
-                })
+                store.status.as_ref().is_some_and(|seen| has(&seen.conditions, name, status))
             });
             metrics.set_stores(name, status, with.count());
         }
     }
+}
+
+/// Whether a condition is in a status.
+pub(crate) fn has(conditions: &[Condition], type_: &str, status: &str) -> bool {
+    conditions.iter().any(|one| one.type_ == type_ && one.status == status)
 }

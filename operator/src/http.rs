@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::metrics::Metrics;
 
-/// Whether the operator can do its work: the definition is served and, where it leads, its watches have
+/// Whether the operator can do its work: the definitions are served and, where it leads, its watches have
 /// delivered. A replica that stands by is ready too.
 #[derive(Debug, Default)]
 pub struct Readiness {
@@ -23,7 +23,7 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// The definition of `EventStore` is served, or is not.
+    /// The definitions of our resources are served, or are not.
     pub fn set_served(&self, served: bool) {
         self.served.store(served, Ordering::Relaxed);
     }
@@ -43,7 +43,7 @@ impl Readiness {
         if !self.served.load(Ordering::Relaxed) {
             return (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the definition of EventStore is not served\n",
+                "the definitions of EventStore and Subscription are not served\n",
             );
         }
         if self.leading.load(Ordering::Relaxed) && !self.synced.load(Ordering::Relaxed) {

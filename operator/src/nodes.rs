@@ -195,8 +195,12 @@ impl Nodes {
         .await
     }
 
-    /// A client over the connection to this pod; connects when first used.
     fn client(&self, address: &Address) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel(address))
+    }
+
+    /// The connection to this pod, for whichever service of it; connects when first used.
+    pub(crate) fn channel(&self, address: &Address) -> Channel {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         channels.retain(|_, (_, used)| now.duration_since(*used) < IDLE_MAX);
@@ -204,7 +208,7 @@ impl Nodes {
             .entry((address.uid.clone(), address.ip))
             .or_insert_with(|| (self.reach.channel(address), now));
         *used = now;
-        ClusterClient::new(channel.clone())
+        channel.clone()
     }
 }
 
@@ -247,7 +251,7 @@ fn endpoint(uri: &str) -> Endpoint {
 }
 
 /// Sends a request with a deadline that both sides know.
-async fn within<M, R, F>(
+pub(crate) async fn within<M, R, F>(
     timeout: Duration,
     call: impl FnOnce(Request<M>) -> F,
     message: M,

@@ -205,7 +205,7 @@ fn node_view(status: &v1::StatusResponse) -> NodeView {
 }
 
 /// Where a pod is, while there is something in it to talk to.
-fn address(pod: &Pod, namespace: &str) -> Option<Address> {
+pub(crate) fn address(pod: &Pod, namespace: &str) -> Option<Address> {
     let status = pod.status.as_ref()?;
     let ip: IpAddr = status.pod_ip.as_deref()?.parse().ok()?;
     (status.phase.as_deref() == Some("Running")).then_some(Address {
@@ -216,11 +216,16 @@ fn address(pod: &Pod, namespace: &str) -> Option<Address> {
     })
 }
 
-fn pod_view(store: &str, pod: &Pod, node: Option<NodeView>) -> Option<PodView> {
+/// Whether Kubernetes holds a pod to be ready.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let ready = conditions.is_some_and(|conditions| {
+    conditions.is_some_and(|conditions| {
         conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True")
-    });
+    })
+}
+
+fn pod_view(store: &str, pod: &Pod, node: Option<NodeView>) -> Option<PodView> {
+    let ready = is_ready(pod);
     let name = pod.name_any();
     Some(PodView {
         uid: pod.uid()?,

@@ -5,18 +5,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use kube::Resource;
 use kube::runtime::events::{Event, EventType};
-use kube::{Resource, ResourceExt};
 use reckon_crds::{EventStore, EventStoreStatus, MemberRole, MemberStatus, condition};
-use serde_json::json;
 use tracing::warn;
 
 use crate::act;
 use crate::controller::Context;
 use crate::observe::{self, Seeing, bounded};
 use crate::plan::{Action, Observed, Outcome, Plan, Verdict, reason};
-use crate::resources::{FIELD_MANAGER, selector_text};
+use crate::requests;
+use crate::resources::selector_text;
 
 /// The longest text of a condition: what an API server says can be long.
 const MESSAGE_CHARS_MAX: usize = 1_024;
@@ -58,17 +57,7 @@ pub async fn write(
     store: &EventStore,
     status: &EventStoreStatus,
 ) -> Result<EventStore, Error> {
-    let name = store.name_any();
-    let stores: Api<EventStore> =
-        Api::namespaced(context.client.clone(), &store.namespace().unwrap_or_default());
-    let patch = json!({
-        "apiVersion": EventStore::api_version(&()),
-        "kind": EventStore::kind(&()),
-        "metadata": { "name": name, "resourceVersion": store.resource_version() },
-        "status": status,
-    });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    bounded(stores.patch_status(&name, &params, &Patch::Apply(patch))).await
+    requests::apply_status(&context.client, store, status).await
 }
 
 /// The status. Latches are taken from the store as it was last written, never from what was seen before.
@@ -187,23 +176,39 @@ fn conditions(
         (condition::INITIALISED, initialised, initialised_why, initialised_message.as_str()),
         (condition::QUORUM, quorum, quorum_why, quorum_message),
     ];
-    let now = Time(Timestamp::from_second(observed.now.as_second()).unwrap_or(observed.now));
+    let before = &latches.conditions;
     list.into_iter()
-        .map(|(type_, status, reason, message)| {
-            let before = latches.conditions.iter().find(|one| one.type_ == type_);
-            let since = before
-                .filter(|before| before.status == status)
-                .map_or_else(|| now.clone(), |before| before.last_transition_time.clone());
-            Condition {
-                type_: type_.to_owned(),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
-                last_transition_time: since,
-                observed_generation: generation,
-            }
+        .map(|(type_, status, reason, message)| Condition {
+            observed_generation: generation,
+            ..condition_since(before, observed.now, type_, status, reason, message)
         })
         .collect()
+}
+
+/// A condition that has been in its status since it was first seen in it.
+pub(crate) fn condition_since(
+    before: &[Condition],
+    now: Timestamp,
+    type_: &str,
+    status: &str,
+    reason: &str,
+    message: &str,
+) -> Condition {
+    let before = before.iter().find(|one| one.type_ == type_ && one.status == status);
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        last_transition_time: before
+            .map_or_else(|| whole_seconds(now), |before| before.last_transition_time.clone()),
+        observed_generation: None,
+    }
+}
+
+/// A moment as Kubernetes keeps it.
+pub(crate) fn whole_seconds(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
 }
 
 /// Publishes the event that goes with an action, if people care for it.
@@ -263,10 +268,10 @@ async fn announce_changes(
     }
 }
 
-/// Publishes an event. That it is lost is no reason to stop.
-async fn publish(
+/// Publishes an event about an object. That it is lost is no reason to stop.
+pub(crate) async fn publish<K: Resource<DynamicType = ()>>(
     context: &Context,
-    store: &EventStore,
+    about: &K,
     type_: EventType,
     reason: &str,
     action: &str,
@@ -279,7 +284,7 @@ async fn publish(
         action: action.to_owned(),
         secondary: None,
     };
-    let reference = store.object_ref(&());
+    let reference = about.object_ref(&());
     let publishing = context.recorder.publish(&event, &reference);
     if let Err(error) = bounded(publishing).await {
         warn!(%error, reason, "an event could not be published");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, ListParams};
 use kube::{Client, Config as ClientConfig};
-use reckon_crds::EventStore;
+use reckon_crds::{EventStore, Subscription};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,11 +18,12 @@ use crate::lease::{Candidate, Leadership};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::observe::{REQUEST_TIMEOUT, bounded};
+use crate::subscription;
 
 /// How long a watch may be silent before its connection counts as dead: longer than the server lets it last.
 const WATCH_SILENCE: Duration = Duration::from_secs(40);
 
-/// How often it is checked that the definition is served.
+/// How often it is checked that the definitions are served.
 const DEFINITION_PERIOD: Duration = Duration::from_secs(10);
 
 /// Why the operator could not start, or had to end.
@@ -87,11 +88,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), E
         config.node_image.clone(),
         config.identity(),
     ));
+    let refresh = Duration::from_secs(config.subscription_refresh_s);
+    let of_subscriptions =
+        Arc::new(subscription::controller::Context::new(Arc::clone(&context), refresh));
     info!(version = env!("CARGO_PKG_VERSION"), %address, inside, "the operator starts");
     tokio::select! {
         () = stop => info!("the operator stops"),
-        () = lead(&config, watching, leadership, context, &readiness, &metrics) => {}
-        () = watch_definition(&client, config.namespaces.first(), &readiness) => {}
+        () = lead(&config, watching, leadership, (context, of_subscriptions), &readiness, &metrics) => {}
+        () = watch_definitions(&client, config.namespaces.first(), &readiness) => {}
     }
     stopping.cancel();
     let _ = electing.await;
@@ -104,7 +108,7 @@ async fn lead(
     config: &Config,
     watching: Client,
     mut leadership: Leadership,
-    context: Arc<Context>,
+    (of_stores, of_subscriptions): (Arc<Context>, Arc<subscription::controller::Context>),
     readiness: &Arc<Readiness>,
     metrics: &Metrics,
 ) {
@@ -120,7 +124,11 @@ async fn lead(
         let controllers = namespaces.into_iter().map(|namespace| {
             let readiness = Arc::clone(readiness);
             let synced = move || readiness.set_synced();
-            controller::run(watching.clone(), namespace, Arc::clone(&context), synced)
+            let of_subscriptions = Arc::clone(&of_subscriptions);
+            futures::future::join(
+                controller::run(watching.clone(), namespace, Arc::clone(&of_stores), synced),
+                subscription::controller::run(watching.clone(), namespace, of_subscriptions),
+            )
         });
         tokio::select! {
             _ = futures::future::join_all(controllers) => {}
@@ -131,22 +139,29 @@ async fn lead(
     }
 }
 
-/// Keeps an eye on whether the API server knows our resource, and whether we may read it.
-async fn watch_definition(client: &Client, namespace: Option<&String>, readiness: &Readiness) {
-    let stores: Api<EventStore> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+/// Keeps an eye on whether the API server knows our resources, and whether we may read them.
+async fn watch_definitions(client: &Client, namespace: Option<&String>, readiness: &Readiness) {
+    let namespace = namespace.map(String::as_str);
+    let stores: Api<EventStore> = controller::api(client, namespace);
+    let subscriptions: Api<Subscription> = controller::api(client, namespace);
+    let one = ListParams::default().limit(1);
     let mut served = true;
     loop {
-        match bounded(stores.list_metadata(&ListParams::default().limit(1))).await {
+        let listed = tokio::try_join!(
+            bounded(stores.list_metadata(&one)),
+            bounded(subscriptions.list_metadata(&one)),
+        );
+        match listed {
             Ok(_) => {
                 served = true;
                 readiness.set_served(true);
             }
             Err(error) => {
                 if std::mem::take(&mut served) {
-                    warn!(%error, "EventStores cannot be listed: is the chart reckon-crds installed?");
+                    warn!(
+                        %error,
+                        "EventStores and Subscriptions cannot be listed: is the chart reckon-crds installed, of this version?"
+                    );
                 }
                 readiness.set_served(false);
             }

@@ -1,5 +1,7 @@
 //! The whole reconcile against an API server in memory and nodes that speak the real protocol on loopback.
 
+// Each test binary uses a part of what they share.
+#[allow(dead_code)]
 mod support;
 
 use std::sync::Arc;

@@ -39,18 +39,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* What the operator does in the namespaces it looks after, and nothing else. */}}
 {{- define "reckon.rules" -}}
 - apiGroups: [reckon.dev]
-  resources: [eventstores]
+  resources: [eventstores, subscriptions]
   verbs: [get, list, watch, patch]
 - apiGroups: [reckon.dev]
-  resources: [eventstores/status]
+  resources: [eventstores/status, subscriptions/status]
   verbs: [get, patch]
-# To own objects in a way that blocks the deletion of their store.
+# To own objects in a way that blocks the deletion of their owner.
 - apiGroups: [reckon.dev]
-  resources: [eventstores/finalizers]
+  resources: [eventstores/finalizers, subscriptions/finalizers]
   verbs: [update]
+# Deployments deliver to the sinks of subscriptions.
 - apiGroups: [apps]
-  resources: [statefulsets]
+  resources: [statefulsets, deployments]
   verbs: [get, list, watch, create, patch, delete]
+# To start a sink anew when a secret that its subscription names has changed. One by one and by name: neither listed nor
+# watched, so what no subscription names is never read.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
 - apiGroups: [""]
   resources: [pods, persistentvolumeclaims]
   verbs: [get, list, watch, patch, delete]

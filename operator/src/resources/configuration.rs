@@ -48,8 +48,8 @@ fn merge(base: &mut Value, over: Value) {
 }
 
 /// Tells one configuration from another; the same for ever, so that a newer operator restarts nobody.
-pub fn digest(yaml: &str) -> String {
-    format!("{:08x}", crc32c::crc32c(yaml.as_bytes()))
+pub fn digest(configuration: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(configuration))
 }
 
 pub fn config_map(store: &EventStore, yaml: String) -> ConfigMap {

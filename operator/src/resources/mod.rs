@@ -4,6 +4,7 @@
 //! [`Shape`](crate::plan::Shape).
 
 mod configuration;
+pub(crate) mod pod;
 mod quantity;
 mod services;
 mod stateful_set;
@@ -22,7 +23,7 @@ use reckon_crds::EventStore;
 
 use crate::plan::Shape;
 
-pub use configuration::{Error, node_yaml};
+pub use configuration::{Error, digest, node_yaml};
 pub use quantity::bytes;
 
 /// Who owns the fields that the operator applies.
@@ -90,7 +91,7 @@ impl Objects {
             clients: services::clients(store),
             leader: services::leader(store),
             budget: services::budget(store, inputs.shape.available_min),
-            set: stateful_set::stateful_set(inputs, &configuration::digest(&yaml)),
+            set: stateful_set::stateful_set(inputs, &digest(yaml.as_bytes())),
             configuration: configuration::config_map(store, yaml),
         })
     }

@@ -7,25 +7,20 @@ use k8s_openapi::api::apps::v1::{
     StatefulSetUpdateStrategy,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
-    HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec,
-    PodAffinityTerm, PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+    Affinity, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm,
+    PodAntiAffinity, PodSecurityContext, PodSpec, PodTemplateSpec, TopologySpreadConstraint,
+    Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use reckon_crds::{AntiAffinity, EventStore};
 
 use super::configuration::NODE_YAML;
 use super::{
     ANNOTATION_CONFIGURATION, CLAIM_TEMPLATE, Inputs, LABEL_STORE_UID, Names, PORT_CLIENT,
-    PORT_HTTP, PORT_PEER, labels, metadata, selector,
+    PORT_HTTP, PORT_PEER, labels, metadata, pod, selector,
 };
-
-/// Whom the nodes run as; the image has no other user either.
-const USER: i64 = 65_532;
 
 /// How long a node may take to hand over, drain and close its files, in seconds.
 const TERMINATION_GRACE_S: i64 = 30;
@@ -115,17 +110,10 @@ fn template(inputs: Inputs<'_>, configuration_digest: &str) -> PodTemplateSpec {
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_S),
             security_context: Some(PodSecurityContext {
-                run_as_non_root: Some(true),
-                run_as_user: Some(USER),
-                run_as_group: Some(USER),
-                fs_group: Some(USER),
+                fs_group: Some(pod::USER),
                 // A large volume is not walked again at each start.
                 fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
-                ..PodSecurityContext::default()
+                ..pod::security()
             }),
             affinity: Some(affinity(store)),
             topology_spread_constraints: Some(vec![TopologySpreadConstraint {
@@ -189,21 +177,11 @@ fn container(inputs: Inputs<'_>) -> Container {
                 ..VolumeMount::default()
             },
         ]),
-        resources: Some(ResourceRequirements {
-            requests: Some(resources.requests.clone()).filter(|map| !map.is_empty()),
-            limits: Some(resources.limits.clone()).filter(|map| !map.is_empty()),
-            ..ResourceRequirements::default()
-        }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            read_only_root_filesystem: Some(true),
-            run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
-            ..SecurityContext::default()
-        }),
-        startup_probe: Some(probe("/livez", 1, STARTUP_PROBES_MAX)),
-        liveness_probe: Some(probe("/livez", 5, 6)),
-        readiness_probe: Some(probe("/readyz", 2, 2)),
+        resources: Some(pod::requirements(resources)),
+        security_context: Some(pod::container_security()),
+        startup_probe: Some(pod::probe("/livez", 1, STARTUP_PROBES_MAX)),
+        liveness_probe: Some(pod::probe("/livez", 5, 6)),
+        readiness_probe: Some(pod::probe("/readyz", 2, 2)),
         ..Container::default()
     }
 }
@@ -236,22 +214,6 @@ fn environment(store: &EventStore) -> Vec<EnvVar> {
         value("RECKON_ADVERTISE_PEER", format!("$(POD_NAME).{domain}:{PORT_PEER}")),
         value("RECKON_ADVERTISE_CLIENT", format!("$(POD_NAME).{domain}:{PORT_CLIENT}")),
     ]
-}
-
-fn probe(path: &str, period_s: i32, failures: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("http".to_owned()),
-            scheme: Some("HTTP".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_s),
-        timeout_seconds: Some(2),
-        failure_threshold: Some(failures),
-        success_threshold: Some(1),
-        ..Probe::default()
-    }
 }
 
 /// Keeps the nodes of a store on different machines, unless the user has other ideas.

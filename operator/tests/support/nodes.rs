@@ -7,17 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use reckon_api::Reason;
 use reckon_api::v1::cluster_server::{Cluster, ClusterServer};
+use reckon_api::v1::subscriptions_server::SubscriptionsServer;
 use reckon_api::v1::*;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 use super::api_server::ApiServer;
+use super::subscriptions::FakeSubscriptions;
 
 /// All nodes of a store, one on each loopback address from 127.0.0.10.
 #[derive(Clone)]
 pub struct FakeStore {
     pub port: u16,
+    pub subscriptions: FakeSubscriptions,
     state: Arc<Mutex<State>>,
 }
 
@@ -61,12 +64,14 @@ impl FakeStore {
             break listeners;
         };
         let port = listeners[0].local_addr().expect("a bound socket").port();
-        let store = Self { port, state: Arc::default() };
+        let store =
+            Self { port, subscriptions: FakeSubscriptions::default(), state: Arc::default() };
         for (ordinal, listener) in listeners.into_iter().enumerate() {
             let node = Node { ordinal, store: store.clone(), server: server.clone() };
             tokio::spawn(
                 tonic::transport::Server::builder()
                     .add_service(ClusterServer::new(node))
+                    .add_service(SubscriptionsServer::new(store.subscriptions.clone()))
                     .serve_with_incoming(TcpListenerStream::new(listener)),
             );
         }
