@@ -7,6 +7,7 @@
 
 mod definition;
 mod observed;
+mod subscriptions;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tonic::{Code, Status};
 use crate::health::memory::MemoryUsage;
 use definition::{Definition, Labels};
 pub use observed::{AppendObserved, ReadConsistency, ReadKind, ReadObserved};
+pub use subscriptions::{SubscriptionMetrics, SubscriptionsView};
 
 const BUILD_INFO: Definition = Definition::gauge(
     "reckon_build_info",
@@ -121,7 +123,7 @@ const MEMORY_RATIO: Definition = Definition::gauge(
      inactive file cache does not count",
 );
 
-/// All metrics, in the order of the reference.
+/// All metrics but those of subscriptions, in the order of the reference.
 const ALL: &[&Definition] = &[
     &BUILD_INFO,
     &START_TIME,
@@ -232,6 +234,7 @@ struct Inner {
     log_fsync_duration: Histogram,
     log_bytes: Gauge64,
     overlay_bytes: Gauge64,
+    subscriptions: SubscriptionMetrics,
 }
 
 impl Metrics {
@@ -280,6 +283,7 @@ impl Metrics {
             ),
             log_bytes: LOG_BYTES.register(&mut registry, Gauge::default()),
             overlay_bytes: OVERLAY_BYTES.register(&mut registry, Gauge::default()),
+            subscriptions: SubscriptionMetrics::new(&mut registry),
             registry,
         };
         Self(Arc::new(inner))
@@ -294,7 +298,7 @@ impl Metrics {
 
     /// The reference of all metrics, as Markdown.
     pub fn reference() -> String {
-        definition::reference(ALL)
+        definition::reference(&[ALL, &subscriptions::ALL].concat())
     }
 
     /// The node belongs to a store from now on.
@@ -340,6 +344,11 @@ impl Metrics {
         {
             inner.raft_leader_changes.inc();
         }
+    }
+
+    /// What is counted of subscriptions.
+    pub fn subscriptions(&self) -> &SubscriptionMetrics {
+        &self.0.subscriptions
     }
 
     /// The log was synced to stable storage, which took this long.

@@ -98,6 +98,9 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
             request_timeout: Duration::from_millis(config.limits.request_timeout_ms),
             appends_in_flight_max: config.limits.appends_in_flight_max,
             reads_in_flight_max: config.limits.reads_in_flight_max,
+            subscription_health_interval: Duration::from_millis(
+                config.subscriptions.health_interval_ms,
+            ),
         },
         health_service,
         stop.clone(),

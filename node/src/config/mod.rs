@@ -54,6 +54,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// What the node takes on at most.
     pub limits: LimitsConfig,
+    /// How subscriptions are looked after.
+    pub subscriptions: SubscriptionsConfig,
     /// What the node writes about itself.
     pub logging: LoggingConfig,
     /// How the node stops.
@@ -313,6 +315,22 @@ impl Default for LimitsConfig {
             group_commands_max: 1024,
             groups_in_flight_max: 2,
         }
+    }
+}
+
+/// How subscriptions are looked after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SubscriptionsConfig {
+    /// How often the leader looks at the health of every subscription, in milliseconds. It tells metrics and the log, and
+    /// changes nothing.
+    #[schemars(range(min = 1_000, max = 86_400_000))]
+    pub health_interval_ms: u64,
+}
+
+impl Default for SubscriptionsConfig {
+    fn default() -> Self {
+        Self { health_interval_ms: 60_000 }
     }
 }
 

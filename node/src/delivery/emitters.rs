@@ -14,7 +14,8 @@ use super::emitter::{Emitter, EmitterError, EmitterHandle, Order, Surroundings};
 use super::health::{self, HealthError};
 use super::interests::Interests;
 use super::recorder::Recorder;
-use crate::engine::SubscriptionState;
+use crate::engine::{SubscriptionState, Subscriptions};
+use crate::metrics::SubscriptionMetrics;
 use crate::node::Node;
 use crate::raft::Member;
 use crate::service::wire;
@@ -28,6 +29,7 @@ struct Shared {
     member: Arc<Member>,
     interests: Interests,
     recorder: Recorder,
+    metrics: SubscriptionMetrics,
     leading: Mutex<Leading>,
 }
 
@@ -41,10 +43,15 @@ struct Leading {
 
 impl Emitters {
     /// Starts looking after the emitters of a member, on the current runtime.
-    pub fn start(node: Node, member: Arc<Member>, interests: Interests) -> Self {
+    pub fn start(
+        node: Node,
+        member: Arc<Member>,
+        interests: Interests,
+        metrics: SubscriptionMetrics,
+    ) -> Self {
         let recorder = Recorder::start(member.proposer().clone());
         let leading = Mutex::default();
-        let emitters = Self(Arc::new(Shared { member, interests, recorder, leading }));
+        let emitters = Self(Arc::new(Shared { member, interests, recorder, metrics, leading }));
         tokio::spawn(end_with_the_leadership(node, emitters.clone()));
         emitters
     }
@@ -69,6 +76,7 @@ impl Emitters {
             offload: member.offload().clone(),
             interests: self.0.interests.clone(),
             recorder: self.0.recorder.clone(),
+            metrics: self.0.metrics.clone(),
             term,
             stop: leading.stop.clone(),
         };
@@ -122,6 +130,16 @@ impl Emitters {
         let definition = wire::decode_definition(&state.definition)?;
         let key = wire::subscription_key(name);
         Ok(health::health(&definition, key, state, running, lag, now_us))
+    }
+
+    /// Whether this node leads.
+    pub fn leads(&self) -> bool {
+        self.term().is_some()
+    }
+
+    /// Every subscription that there is.
+    pub fn registered(&self) -> Subscriptions {
+        self.0.member.reader().subscriptions()
     }
 
     /// The term in which this node leads.

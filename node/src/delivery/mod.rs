@@ -8,6 +8,7 @@ pub mod emitters;
 pub mod health;
 pub mod interests;
 pub mod key;
+pub mod monitor;
 mod recorder;
 pub mod selector;
 pub mod source;

@@ -27,6 +27,8 @@ pub struct Options {
     pub request_timeout: Duration,
     pub appends_in_flight_max: usize,
     pub reads_in_flight_max: usize,
+    /// How often the leader looks at every subscription.
+    pub subscription_health_interval: Duration,
 }
 
 /// The way in for the requests of clients. Cheap to clone; clones share their slots.

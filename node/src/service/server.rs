@@ -60,7 +60,7 @@ where
     let cluster = ClusterService::new(node.clone(), forwarder.clone());
     let admission = Admission::new(node, forwarder, metrics, &options);
     let streams = StreamsService::new(admission.clone());
-    let subscriptions = SubscriptionsService::new(admission);
+    let subscriptions = SubscriptionsService::new(admission, options.subscription_health_interval);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

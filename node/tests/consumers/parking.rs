@@ -9,19 +9,19 @@ use crate::support::{Tested, append, create, events, get, of, one_node, to_all};
 async fn parked(client: &Client) -> Vec<v1::ParkedEvent> {
     let subscription = Some("mail".into());
     let request = v1::ListParkedRequest { subscription, page_size: 2, ..Default::default() };
-    client.list_parked(request).try_collect().await.unwrap()
+    client.list_parked(request).try_collect().await.expect("a list")
 }
 
 async fn replay(client: &Client, positions: &[u64]) -> u64 {
     let (subscription, positions) = (Some("mail".into()), positions.to_vec());
     let request = v1::ReplayParkedRequest { subscription, positions };
-    client.replay_parked(request).await.unwrap().replayed
+    client.replay_parked(request).await.expect("an answer").replayed
 }
 
 async fn discard(client: &Client, positions: &[u64], all: bool) -> u64 {
     let (subscription, positions) = (Some("mail".into()), positions.to_vec());
     let request = v1::DiscardParkedRequest { subscription, positions, all };
-    client.discard_parked(request).await.unwrap().discarded
+    client.discard_parked(request).await.expect("an answer").discarded
 }
 
 async fn until_parked(client: &Client, number: u64) {

@@ -41,6 +41,7 @@ pub fn event(event_type: &str, data: &str) -> v1::NewEvent {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as the field has it")]
 pub fn selects(kind: selector::Kind) -> Option<v1::Selector> {
     Some(v1::Selector { kind: Some(kind) })
 }

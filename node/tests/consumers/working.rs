@@ -3,6 +3,9 @@
 use reckon_api::Reason;
 use reckon_api::v1::{self, demand, selector};
 
+use v1::BufferStrategy::{DropNewest, DropOldest, Error};
+use v1::start_from::Kind;
+
 use crate::processes::{Store, eventually};
 use crate::support::{
     Tested, append, client, create, event, events, get, health, of, one_node, opens, read_stream,
@@ -232,7 +235,6 @@ async fn a_subscription_begins_where_it_is_told_to() {
     append(&client, &["a", "a", "a"]).await;
     let read = read_stream(&client, "a").await;
     let time_us = read[1].epoch_us;
-    use v1::start_from::Kind;
     let starts = [
         (Kind::Beginning(true), &[0, 1, 2][..]),
         (Kind::End(true), &[]),
@@ -262,7 +264,6 @@ async fn a_subscription_begins_where_it_is_told_to() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_buffer_drops_what_comes_live_or_ends_the_consumer_as_was_asked() {
-    use v1::BufferStrategy::{DropNewest, DropOldest, Error};
     let (_store, client) = one_node().await;
     for (strategy, expected) in [
         (DropOldest, Some(&[("a", 0), ("a", 3), ("a", 4)][..])),

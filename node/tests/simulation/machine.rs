@@ -212,6 +212,7 @@ impl Machines {
                 request_timeout: Duration::from_secs(5),
                 appends_in_flight_max: 100,
                 reads_in_flight_max: 100,
+                subscription_health_interval: Duration::from_secs(10),
             },
             health,
             stop,

@@ -291,8 +291,8 @@ impl Tested {
         self.dispatch.set_read_to(self.model.next_position);
     }
 
-    fn run(&mut self, step: Step) {
-        match step {
+    fn run(&mut self, step: &Step) {
+        match *step {
             Step::Offer { key } => {
                 // Positions in between are of events that nobody asked for.
                 let position = self.model.next_position + 1;
@@ -384,7 +384,7 @@ impl Tested {
             self.model.held.retain(|_, (holder, _)| *holder != id);
             self.dispatch.detach(id);
         }
-        self.run(Step::Attach { demand: None, window: 2 });
+        self.run(&Step::Attach { demand: None, window: 2 });
         for _ in 0..10_000 {
             let from = self.model.given.len();
             self.hand_out(usize::MAX);
@@ -418,7 +418,7 @@ proptest! {
     ) {
         let mut tested = Tested::new(settings);
         for step in steps {
-            tested.run(step);
+            tested.run(&step);
         }
         tested.finish();
     }

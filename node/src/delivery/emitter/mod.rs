@@ -21,12 +21,13 @@ pub use order::{Attached, EmitterHandle, Ended, NewConsumer, Order, Running, Sen
 use report::Reporting;
 
 use super::definition::{Definition, DefinitionError};
-use super::dispatch::{ConsumerId, Delivery, Dispatch, Offered, Overflow};
+use super::dispatch::{ConsumerId, Counters, Delivery, Dispatch, Offered, Overflow};
 use super::interests::{Interests, Registered};
 use super::recorder::Recorder;
 use super::source::{Source, Start};
 use crate::engine::{ReadError, RecordedEvent, StateReader, SubscriptionState, SubscriptionTarget};
 use crate::limits;
+use crate::metrics::SubscriptionMetrics;
 use crate::offload::Offload;
 
 /// What an emitter works with.
@@ -36,6 +37,7 @@ pub struct Surroundings {
     pub offload: Offload,
     pub interests: Interests,
     pub recorder: Recorder,
+    pub metrics: SubscriptionMetrics,
     /// In which this node leads.
     pub term: u64,
     /// Ends every emitter of this term.
@@ -93,6 +95,8 @@ pub struct Emitter {
     reporting: Reporting,
     started: Instant,
     idle_since: Option<Instant>,
+    /// What metrics were told of.
+    counted: Counters,
 }
 
 impl Emitter {
@@ -133,6 +137,7 @@ impl Emitter {
             reporting,
             started: Instant::now(),
             idle_since: None,
+            counted: Counters::default(),
             around,
         };
         tokio::spawn(emitter.run());
@@ -149,6 +154,7 @@ impl Emitter {
                 "the consumers are slower than the store; the checkpoint is where it was, open another consumer",
             ),
             End::Failed(error) => {
+                self.around.metrics.failed(self.definition.selector.kind());
                 tracing::error!(%error, subscription = self.target.name, "a subscription cannot go on");
                 match error {
                     EmitterError::Read(error) => crate::service::wire::read_failed(error),
@@ -180,6 +186,7 @@ impl Emitter {
             };
             self.hand_out();
             self.begin_report();
+            self.count();
             if self.is_idle() {
                 return End::Idle;
             }
@@ -300,6 +307,16 @@ impl Emitter {
                 outlet.told_caught_up = true;
                 let _ = outlet.messages.send(Sent::CaughtUp(position));
             }
+        }
+    }
+
+    /// Tells metrics what happened since they were told last.
+    fn count(&mut self) {
+        let now = *self.dispatch.counters();
+        if now != self.counted {
+            let kind = self.definition.selector.kind();
+            self.around.metrics.count(kind, &self.counted, &now);
+            self.counted = now;
         }
     }
 

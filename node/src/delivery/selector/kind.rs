@@ -17,19 +17,20 @@ pub enum SelectorKind {
     Tags,
 }
 
-const KINDS: [SelectorKind; 6] = [
-    SelectorKind::All,
-    SelectorKind::Stream,
-    SelectorKind::EventType,
-    SelectorKind::EventPattern,
-    SelectorKind::EventPayload,
-    SelectorKind::Tags,
-];
-
 /// What may stand in front of a name, as other event stores have it.
 const ALIAS_PREFIX: &str = "by_";
 
 impl SelectorKind {
+    /// Every type.
+    pub const ALL: [Self; 6] = [
+        Self::All,
+        Self::Stream,
+        Self::EventType,
+        Self::EventPattern,
+        Self::EventPayload,
+        Self::Tags,
+    ];
+
     /// The type that a definition names, whatever the case of its letters; `None`: it names none.
     pub fn declared(name: &str) -> Result<Option<Self>, FilterError> {
         if name.is_empty() {
@@ -37,9 +38,9 @@ impl SelectorKind {
         }
         let lower = name.to_ascii_lowercase();
         let plain = lower.strip_prefix(ALIAS_PREFIX).unwrap_or(&lower);
-        let found = KINDS.into_iter().find(|kind| kind.as_str() == plain);
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == plain);
         found.map(Some).ok_or_else(|| {
-            let names = KINDS.map(Self::as_str).join(", ");
+            let names = Self::ALL.map(Self::as_str).join(", ");
             FilterError::invalid_field("type", name, format!("is no type; there are: {names}"))
         })
     }

@@ -11,6 +11,7 @@ mod parked;
 mod waking;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use reckon_api::v1;
 use tonic::{Request, Response, Status, Streaming};
@@ -20,6 +21,7 @@ use super::answer::Pages;
 use super::in_flight::InFlight;
 use crate::delivery::emitters::Emitters;
 use crate::delivery::interests::Interests;
+use crate::delivery::monitor;
 use crate::limits;
 use crate::raft::Member;
 
@@ -35,7 +37,7 @@ pub struct SubscriptionsService {
 
 impl SubscriptionsService {
     /// Starts what wakes those who wait for events, and what looks after subscriptions, on the current runtime.
-    pub fn new(admission: Admission) -> Self {
+    pub fn new(admission: Admission, health_interval: Duration) -> Self {
         let service = Self {
             interests: waking::start(&admission.node),
             followers: InFlight::new("followers_max", limits::FOLLOWERS_MAX),
@@ -43,7 +45,7 @@ impl SubscriptionsService {
             emitters: Arc::default(),
             admission,
         };
-        tokio::spawn(service.clone().begin());
+        tokio::spawn(service.clone().begin(health_interval));
         service
     }
 
@@ -51,17 +53,21 @@ impl SubscriptionsService {
     fn emitters(&self, member: &Arc<Member>) -> &Emitters {
         self.emitters.get_or_init(|| {
             let node = self.admission.node.clone();
-            Emitters::start(node, Arc::clone(member), self.interests.clone())
+            let metrics = self.admission.metrics.subscriptions().clone();
+            Emitters::start(node, Arc::clone(member), self.interests.clone(), metrics)
         })
     }
 
     /// Also where nobody asks for anything, somebody has to look after subscriptions.
-    async fn begin(self) {
+    async fn begin(self, health_interval: Duration) {
         let mut member = self.admission.node.watch_member();
         if let Ok(member) = member.wait_for(Option::is_some).await
             && let Some(member) = member.as_ref()
         {
-            self.emitters(member);
+            let emitters = self.emitters(member).clone();
+            let metrics = self.admission.metrics.subscriptions().clone();
+            let clock = Arc::clone(&self.admission.node.environment().clock);
+            tokio::spawn(monitor::run(emitters, metrics, clock, health_interval));
         }
     }
 }
