@@ -132,8 +132,14 @@ class Reckon:
         return json.loads(done.stdout)
 
     def bench(self, *arguments, seconds=None):
-        seconds = [] if "--operations" in arguments else ["--seconds", seconds or self.options.seconds]
+        seconds = [] if "--operations" in arguments or "--events" in arguments else ["--seconds", seconds or self.options.seconds]
         return self.cli(self.leader, "bench", *arguments, *seconds)
+
+    def metric(self, name):
+        """The sum over all labels of a metric of the leader."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.leader + 2}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name + "{"))
 
     def refusals(self):
         """How many requests the leader has refused, for whatever reason."""

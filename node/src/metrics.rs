@@ -28,7 +28,7 @@ use tonic::{Code, Status};
 use crate::health::memory::MemoryUsage;
 use definition::{Definition, Labels};
 pub use observed::{AppendObserved, ReadConsistency, ReadKind, ReadObserved};
-pub use subscriptions::{SubscriptionMetrics, SubscriptionsView};
+pub use subscriptions::{FollowerObserved, SubscriptionMetrics, SubscriptionsView};
 
 const BUILD_INFO: Definition = Definition::gauge(
     "reckon_build_info",

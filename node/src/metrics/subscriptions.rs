@@ -63,8 +63,11 @@ const FAILURES: Definition = Definition::counter(
     "How often a subscription's work ended with a fault; it begins again with its next consumer",
 );
 
+const FOLLOWERS: Definition =
+    Definition::gauge("reckon_followers", &[], "Followers on this node, whether it leads or not");
+
 /// These metrics, in the order of the reference.
-pub(super) const ALL: [&Definition; 11] = [
+pub(super) const ALL: [&Definition; 12] = [
     &SUBSCRIPTIONS,
     &CONSUMERS,
     &EVENTS,
@@ -76,6 +79,7 @@ pub(super) const ALL: [&Definition; 11] = [
     &PARKED,
     &STALLED,
     &FAILURES,
+    &FOLLOWERS,
 ];
 
 type ByType = Family<Labels<1>, Gauge64>;
@@ -94,6 +98,7 @@ pub struct SubscriptionMetrics {
     parked: ByType,
     stalled: ByType,
     failures: Family<Labels<1>, Counter>,
+    followers: Gauge64,
 }
 
 /// All subscriptions of one type at one moment.
@@ -124,6 +129,7 @@ impl SubscriptionMetrics {
             parked: PARKED.register(registry, Family::default()),
             stalled: STALLED.register(registry, Family::default()),
             failures: FAILURES.register(registry, Family::default()),
+            followers: FOLLOWERS.register(registry, Gauge64::default()),
         }
     }
 
@@ -165,8 +171,24 @@ impl SubscriptionMetrics {
         }
     }
 
+    /// A follower is there, until what is returned is dropped.
+    pub fn follower(&self) -> FollowerObserved {
+        self.followers.inc();
+        FollowerObserved(self.followers.clone())
+    }
+
     /// The work of a subscription ended with a fault.
     pub fn failed(&self, kind: SelectorKind) {
         self.failures.get_or_create(&FAILURES.labels([kind.as_str()])).inc();
+    }
+}
+
+/// A follower that counts for as long as this is kept.
+#[derive(Debug)]
+pub struct FollowerObserved(Gauge64);
+
+impl Drop for FollowerObserved {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -26,6 +26,9 @@ pub struct ConsumeArgs {
     /// Events of one key that each consumer takes ahead.
     #[arg(long, default_value = "64")]
     key_window: NonZeroU32,
+    /// Each consumer has a subscription of its own, whose name ends in its number, from 0.
+    #[arg(long)]
+    numbered: bool,
 }
 
 impl ConsumeArgs {
@@ -70,9 +73,13 @@ impl Consumes {
     ) -> Result<(), Error> {
         let consumption = match slot {
             Some(consumption) => consumption,
-            None => {
+            slot @ None => {
+                let mut name = self.args.subscription.clone();
+                if self.args.numbered {
+                    name.push_str(&client.to_string());
+                }
                 let open = v1::OpenConsumer {
-                    subscription: Some(self.args.subscription.as_str().into()),
+                    subscription: Some(name.into()),
                     consumer: format!("bench-{client}"),
                     key_window: self.args.key_window.get(),
                     pull: true,

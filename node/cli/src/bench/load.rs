@@ -30,11 +30,14 @@ pub struct LoadArgs {
     #[arg(long)]
     clients: Option<NonZeroU32>,
     /// For how long to measure.
-    #[arg(long, default_value = "10", conflicts_with = "operations")]
+    #[arg(long, default_value = "10", conflicts_with_all = ["operations", "events"])]
     seconds: NonZeroU32,
     /// Do so many operations instead, without warming up.
     #[arg(long)]
     operations: Option<NonZeroU64>,
+    /// End when so many events have been acknowledged, or have arrived; without warming up.
+    #[arg(long, conflicts_with = "operations")]
+    events: Option<NonZeroU64>,
     /// For how long to run before anything is measured.
     #[arg(long, value_name = "SECONDS", default_value_t = 1)]
     warm_up: u32,
@@ -87,11 +90,15 @@ impl LoadArgs {
         for client in 0..u64::from(clients) {
             tasks.spawn(Arc::clone(&run).client(client));
         }
-        if self.operations.is_none() {
+        let timed = self.operations.is_none() && self.events.is_none();
+        if timed {
             let warm = tokio::time::sleep(Duration::from_secs(self.warm_up.into()));
             ended_early(&mut tasks, warm).await?;
         }
-        drop(recorder.take());
+        if timed {
+            drop(recorder.take());
+        }
+        let wanted = self.events.map_or(u64::MAX, NonZeroU64::get);
 
         let mut intervals = Vec::new();
         let mut total = Tally::new(W::KINDS.len());
@@ -100,15 +107,22 @@ impl LoadArgs {
         let mut last = started;
         loop {
             let until = last + INTERVAL;
-            let until = if self.operations.is_none() { until.min(end) } else { until };
-            let all_done = ended_early(&mut tasks, tokio::time::sleep_until(until)).await?;
+            let until = if timed { until.min(end) } else { until };
+            let interval_ends = async {
+                let left = wanted.saturating_sub(total.events);
+                tokio::select! {
+                    () = tokio::time::sleep_until(until) => {}
+                    () = enough(&recorder, left) => {}
+                }
+            };
+            let all_done = ended_early(&mut tasks, interval_ends).await?;
             let now = Instant::now();
             let tally = recorder.take();
             progress(output, now - started, now - last, &tally)?;
             total.add(&tally);
             intervals.push((now - last, tally));
             last = now;
-            if all_done || (self.operations.is_none() && now >= end) {
+            if all_done || (timed && now >= end) || total.events >= wanted {
                 break;
             }
         }
@@ -126,6 +140,13 @@ impl LoadArgs {
 
 /// How often progress is shown, and what one interval of the report is.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Returns when so many events were counted, to a few milliseconds.
+async fn enough(recorder: &Recorder, events: u64) {
+    while recorder.events().load(Ordering::Relaxed) < events {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
 
 /// Waits; true: all clients have ended before. A client's panic is this program's.
 async fn ended_early(

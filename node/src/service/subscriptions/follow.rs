@@ -19,6 +19,7 @@ use crate::delivery::selector::{Selector, SelectorKind};
 use crate::delivery::source::{Source, Start};
 use crate::engine::{Direction, StateReader};
 use crate::limits;
+use crate::metrics::FollowerObserved;
 use crate::node::Node;
 use crate::raft::Member;
 use crate::service::answer::Pages;
@@ -60,6 +61,7 @@ impl SubscriptionsService {
             is_caught_up: false,
             next: Step::Header { from_position },
             _slot: slot,
+            _observed: self.admission.metrics.subscriptions().follower(),
         };
         Ok(Box::pin(stream::unfold(follower, Follower::message)))
     }
@@ -89,6 +91,7 @@ struct Follower {
     is_caught_up: bool,
     next: Step,
     _slot: OwnedSemaphorePermit,
+    _observed: FollowerObserved,
 }
 
 /// What a follower does when it is asked for its next message.
