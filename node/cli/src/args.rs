@@ -22,6 +22,7 @@ use crate::follow::Follow;
 use crate::life::Stream;
 use crate::output::Output;
 use crate::read::{Read, ReadAll};
+use crate::sink::Sink;
 use crate::streams::{List, VersionAt};
 use crate::subscription::Subscription;
 use crate::watch::Watch;
@@ -108,6 +109,8 @@ pub enum Command {
     Subscription(Subscription),
     /// Consume a subscription: print its events, or run a command for each, and acknowledge them.
     Consume(Consume),
+    /// Deliver a subscription's events as CloudEvents over HTTP, to the sink in its definition.
+    Sink(Box<Sink>),
     /// Print events as they come, from anywhere on, without a subscription.
     Follow(Box<Follow>),
     /// Watch streams being created, truncated, deleted and tombstoned, until interrupted.
@@ -316,6 +319,9 @@ mod tests {
             "reckon consume a --park-on 3",
             "reckon consume a --limit 0",
             "reckon follow --stream s --fields {}",
+            "reckon sink",
+            "reckon sink a --header b",
+            "reckon sink a --probe-listen 8080",
             "reckon completions notashell",
             "reckon members --timeout 0s",
             "reckon status --output yaml",

@@ -17,11 +17,13 @@ mod filter;
 mod follow;
 mod import;
 mod life;
+mod logging;
 mod output;
 mod query;
 mod read;
 mod selector;
 mod signal;
+mod sink;
 mod streams;
 mod subscription;
 mod time;
@@ -78,6 +80,7 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::VersionAt(at) => at.run(&client, output).await,
             Command::Subscription(subscription) => subscription.run(&client, output).await,
             Command::Consume(consume) => consume.run(&client, output).await,
+            Command::Sink(sink) => sink.run(&client, output).await,
             Command::Follow(follow) => follow.run(&client, output).await,
             Command::Watch(watch) => watch.run(&client, output).await,
             Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,

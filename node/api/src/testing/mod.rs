@@ -109,6 +109,11 @@ impl Broker {
         self.stock().demand_messages
     }
 
+    /// Deliveries that were made.
+    pub fn delivered(&self) -> u64 {
+        self.stock().delivered
+    }
+
     /// Calls that were opened, and those that the consumer has ended.
     pub fn calls(&self) -> (u64, u64) {
         let stock = self.stock();

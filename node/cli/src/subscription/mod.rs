@@ -11,6 +11,8 @@ use futures::TryStreamExt as _;
 use reckon_api::v1::ack_request::Upto;
 use reckon_api::{Client, v1};
 
+pub use definition::Header;
+
 use crate::append::STDIN;
 use crate::failure::Failure;
 use crate::output::Output;

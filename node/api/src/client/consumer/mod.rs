@@ -40,6 +40,7 @@
 mod consumption;
 mod options;
 mod order;
+mod pace;
 mod run;
 mod settlement;
 

@@ -10,7 +10,8 @@ pub struct ConsumerOptions {
     pub name: String,
     /// Handlers that run at once, each for another key.
     pub concurrency: usize,
-    /// Events that are asked for ahead: those that were asked for, wait here, or run.
+    /// The most events that are asked for ahead: those that were asked for, wait here, or run. There are fewer while
+    /// handlers are slow, so that none is held until its ack timeout.
     pub window: usize,
     /// Events of one key that the server sends ahead.
     pub key_window: u32,

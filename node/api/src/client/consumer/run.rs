@@ -11,6 +11,7 @@ use tokio::time::{Duration, Instant};
 use super::consumption::{Consumed, Consumption};
 use super::options::ConsumerOptions;
 use super::order::{KeyOrder, Ticket};
+use super::pace::Pace;
 use super::settlement::{IntoSettlement, Settlement};
 use super::{Consumer, Progress};
 use crate::client::backoff::Backoff;
@@ -60,6 +61,7 @@ pub(super) struct Run<M, W: Future<Output = Done>> {
     results_count: usize,
     /// Events that were asked for and have not come.
     asked: usize,
+    pace: Pace,
     settled: u64,
     /// The present call has said that all was delivered.
     caught_up: bool,
@@ -91,6 +93,7 @@ where
             results: v1::Settle::default(),
             results_count: 0,
             asked: 0,
+            pace: Pace::new(options.concurrency, options.window, Instant::now()),
             settled: 0,
             caught_up: false,
             backoff: backoff(&client),
@@ -109,7 +112,7 @@ where
             let Some(opened) = self.open(wait, shutdown.as_mut()).await else { break };
             let error = match opened {
                 Ok(mut call) => {
-                    (self.observe)(Progress::Opened(Box::new(call.opened().clone())));
+                    self.opened(call.opened());
                     match self.serve(&mut call, shutdown.as_mut()).await {
                         End::Finished => {
                             self.drain(Some(call)).await;
@@ -161,6 +164,13 @@ where
                 Some(done) = self.running.next(), if !self.running.is_empty() => self.ended(done),
             }
         }
+    }
+
+    fn opened(&mut self, opened: &v1::ConsumerOpened) {
+        let definition = opened.subscription.as_ref().and_then(|one| one.definition.as_ref());
+        let ack_timeout_ms = definition.map_or(0, |definition| definition.ack_timeout_ms);
+        self.pace.ack_timeout(Duration::from_millis(ack_timeout_ms));
+        (self.observe)(Progress::Opened(Box::new(opened.clone())));
     }
 
     /// Takes what a call brings and gives back what becomes of it.
@@ -235,6 +245,7 @@ where
     /// A handler has ended.
     fn ended(&mut self, done: Option<Done>) {
         let (ticket, settlement) = done.expect("a slot with a handler ends with its result");
+        self.pace.ended();
         let retry = matches!(settlement, Settlement::Retry { .. });
         if self.order.finish(ticket, retry) {
             settlement.add_to(&mut self.results, ticket.id);
@@ -254,7 +265,8 @@ where
     /// comes from a server that knows of every retry.
     fn ask(&mut self, call: &Consumption) {
         let left = self.options.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.settled));
-        let window = self.options.window.min(usize::try_from(left).unwrap_or(usize::MAX));
+        let hold = self.pace.hold(self.order.held(), Instant::now());
+        let window = hold.min(usize::try_from(left).unwrap_or(usize::MAX));
         let free = window.saturating_sub(self.order.held() + self.asked);
         if free > 0 && free >= window / WINDOW_FREE_DIVISOR {
             self.asked += free;

@@ -118,6 +118,28 @@ async fn no_more_handlers_run_at_once_than_the_options_say() {
 }
 
 #[tokio::test]
+async fn handlers_that_hang_are_not_sent_what_they_do_not_get_to() {
+    let broker = broker().await;
+    let keys: Vec<_> = (0..100).map(|key| key.to_string()).collect();
+    offer(&broker, &keys.iter().map(String::as_str).collect::<Vec<_>>(), 100);
+    let (begun, enough) = (AtomicUsize::new(0), Notify::new());
+    let handler = |_| async {
+        if begun.fetch_add(1, Ordering::Relaxed) == 7 {
+            enough.notify_one();
+        }
+        std::future::pending::<()>().await;
+    };
+    let options = ConsumerOptions {
+        concurrency: 8,
+        drain_timeout: Duration::from_millis(1),
+        ..ConsumerOptions::default()
+    };
+    let client = client_of(&[&broker]);
+    client.consumer("orders").options(options).run(handler, enough.notified()).await.unwrap();
+    assert_eq!(broker.delivered(), 8);
+}
+
+#[tokio::test]
 async fn errors_and_panics_are_retries_and_hold_back_their_key() {
     let broker = broker().await;
     offer(&broker, &["a"], 20);
