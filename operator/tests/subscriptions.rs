@@ -148,7 +148,8 @@ impl Cluster {
             (Some(status), Some(reason)),
             "{type_}: {condition:#}"
         );
-        let generation = self.subscription().unwrap()["metadata"]["generation"].clone();
+        let generation =
+            self.subscription().expect("a subscription")["metadata"]["generation"].clone();
         assert_eq!(condition["observedGeneration"], generation);
     }
 

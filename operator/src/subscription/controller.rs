@@ -144,13 +144,13 @@ async fn run_once(cached: &Subscription, context: &Context) -> Result<Action, Er
     let failure = acted.as_ref().err().filter(|error| !error.conflict());
     report::report(context, &mut seen, &plan, failure).await.map_err(Error::Report)?;
     let done = acted?;
-    let worst = plan.verdict.worst();
-    Ok(Action::requeue(match worst.outcome {
+    let summary = plan.verdict.summary();
+    Ok(Action::requeue(match summary.outcome {
         _ if done.count > 0 || done.reshaped => AFTER_ACTION,
         // The store's own changes wake us; this is for what does not show in them.
         Outcome::Unknown => SETTLED,
-        Outcome::Working if worst.reason == reason::DELETING => SETTLED,
-        Outcome::Working if worst.reason == reason::SINK_STARTING => WORKING,
+        Outcome::Working if summary.reason == reason::DELETING => SETTLED,
+        Outcome::Working if summary.reason == reason::SINK_STARTING => WORKING,
         Outcome::Working | Outcome::Settled | Outcome::Stalled => {
             spread(context.refresh, &uid, seen.observed.now)
         }

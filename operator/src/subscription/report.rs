@@ -157,20 +157,20 @@ fn conditions(
         part.reason = if failure.of_store() { reason::REFUSED } else { reason::RECONCILE_FAILED };
         part.message = failure.to_string();
     }
-    let (worst, registered) = (verdict.worst(), &verdict.registered);
+    let (summary, registered) = (verdict.summary(), &verdict.registered);
     let text = |flag: bool| if flag { "True" } else { "False" };
     let standing = |standing: &Standing| match standing.outcome {
         Outcome::Settled => "True",
         Outcome::Unknown => "Unknown",
         Outcome::Working | Outcome::Stalled => "False",
     };
-    let working = matches!(worst.outcome, Outcome::Working | Outcome::Unknown);
-    let (why, message) = (worst.reason, worst.message.as_str());
+    let working = matches!(summary.outcome, Outcome::Working | Outcome::Unknown);
+    let (why, message) = (summary.reason, summary.message.as_str());
     let (delivering, delivering_why, delivering_message) = delivering(observed);
     let mut list = vec![
-        (condition::READY, standing(worst), why, message),
+        (condition::READY, standing(summary), why, message),
         (condition::RECONCILING, text(working), why, message),
-        (condition::STALLED, text(worst.outcome == Outcome::Stalled), why, message),
+        (condition::STALLED, text(summary.outcome == Outcome::Stalled), why, message),
         (
             condition::REGISTERED,
             standing(registered),

@@ -57,6 +57,8 @@ enum StoreState {
     Gone,
 }
 
+// Each is something that happens on its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 struct World {
     pool_size: u32,
@@ -308,10 +310,10 @@ impl World {
         assert!(!self.deleting, "a deletion is stuck");
         let plan = plan(&self.observe());
         if self.foreign() {
-            assert_eq!(plan.verdict.worst().reason, reason::CONFLICT);
+            assert_eq!(plan.verdict.summary().reason, reason::CONFLICT);
             return;
         }
-        assert_eq!(plan.verdict.worst().outcome, Outcome::Settled, "{plan:#?}");
+        assert_eq!(plan.verdict.summary().outcome, Outcome::Settled, "{plan:#?}");
         assert_eq!(self.stored, Some(self.wanted()));
         assert_eq!(self.deployment.map(|(replicas, _)| replicas), self.sink);
     }

@@ -80,8 +80,8 @@ fn check(observed: &Observed, actions: &[&str], outcome: Outcome, reason: &str) 
     let plan = plan(observed);
     let names: Vec<&str> = plan.actions.iter().map(Action::name).collect();
     assert_eq!(names, actions, "{plan:#?}");
-    let worst = plan.verdict.worst();
-    assert_eq!((worst.outcome, worst.reason), (outcome, reason), "{plan:#?}");
+    let summary = plan.verdict.summary();
+    assert_eq!((summary.outcome, summary.reason), (outcome, reason), "{plan:#?}");
     plan
 }
 
@@ -254,7 +254,20 @@ fn a_sink_waits_for_its_secrets_and_keeps_what_runs() {
     observed.desired.sink = Some(SinkNeeds { replicas: 1, missing });
     let plan = check(&observed, &[], Outcome::Working, reason::SECRET_NOT_FOUND);
     assert!(!plan.keep_sink);
-    assert!(plan.verdict.worst().message.contains("key token of Secret billing"));
+    assert!(plan.verdict.summary().message.contains("key token of Secret billing"));
+}
+
+#[test]
+fn what_the_sink_waits_for_decides_unless_the_sink_needs_a_person() {
+    let mut observed = delivering();
+    observed.store = StoreView::Silent("asleep".to_owned());
+    let missing = vec!["Secret billing".to_owned()];
+    observed.desired.sink = Some(SinkNeeds { replicas: 1, missing });
+    check(&observed, &[], Outcome::Unknown, reason::STORE_UNREADY);
+    observed.sink = Some(SinkView::default());
+    check(&observed, &[], Outcome::Stalled, reason::SINK_NAME_TAKEN);
+    observed.store = with(json!({ "keyExpression": "event.id" }));
+    check(&observed, &[], Outcome::Stalled, reason::CONFLICT);
 }
 
 #[test]

@@ -93,10 +93,17 @@ impl Standing {
 }
 
 impl Verdict {
-    /// The part that stands worst; of equals the one that the other waits for.
-    pub fn worst(&self) -> &Standing {
+    /// The part that decides how the whole stands: the registration, for which the sink waits, unless it is the sink that
+    /// needs a person, or is all that is left to do.
+    pub fn summary(&self) -> &Standing {
         match &self.sink {
-            Some(sink) if sink.outcome > self.registered.outcome => sink,
+            Some(sink)
+                if sink.outcome > self.registered.outcome
+                    && (sink.outcome == Outcome::Stalled
+                        || self.registered.outcome == Outcome::Settled) =>
+            {
+                sink
+            }
             _ => &self.registered,
         }
     }
