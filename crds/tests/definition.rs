@@ -37,10 +37,10 @@ fn version<K: CustomResourceExt>() -> Value {
 fn columns<K: CustomResourceExt>() -> Vec<String> {
     version::<K>()["additionalPrinterColumns"]
         .as_array()
-        .unwrap()
+        .expect("columns")
         .iter()
         .filter(|column| column.get("priority").is_none_or(|priority| priority == 0))
-        .map(|column| column["name"].as_str().unwrap().to_owned())
+        .map(|column| column["name"].as_str().expect("a name").to_owned())
         .collect()
 }
 

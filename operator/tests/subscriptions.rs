@@ -410,15 +410,30 @@ async fn of_two_resources_for_one_subscription_the_older_keeps_it() {
     cluster.subscribe(json!({ "poolSize": 2 }));
     cluster.settle().await;
     let later = "2026-01-02T00:00:00Z";
-    cluster.subscribe_as("again", later, json!({ "name": "billing", "poolSize": 3 }));
-    cluster.try_step("again").await.unwrap();
-    let again = cluster.get("subscriptions", "again").unwrap();
-    assert_eq!(condition_in(&again, "Stalled").unwrap()["reason"], "NameTaken");
-    cluster.server.delete(&path("subscriptions", "again"));
-    cluster.try_step("again").await.unwrap();
-    assert!(cluster.get("subscriptions", "again").is_none());
+    for pool_size in [2, 3] {
+        cluster.subscribe_as("again", later, json!({ "name": "billing", "poolSize": pool_size }));
+        for _ in 0..3 {
+            cluster.try_step("again").await.unwrap();
+            let again = cluster.get("subscriptions", "again").unwrap();
+            assert_eq!(condition_in(&again, "Stalled").unwrap()["reason"], "NameTaken");
+            assert_eq!(again["status"]["key"], Value::Null);
+        }
+        cluster.server.delete(&path("subscriptions", "again"));
+        cluster.try_step("again").await.unwrap();
+        assert!(cluster.get("subscriptions", "again").is_none());
+    }
     assert_eq!(cluster.subscriptions().definition("billing").unwrap().pool_size, 2);
     assert_eq!(cluster.subscriptions().changes(), ["Create"]);
+
+    // Who waited has it once the older one is gone.
+    cluster.subscribe_as("again", later, json!({ "name": "billing", "poolSize": 3 }));
+    cluster.try_step("again").await.unwrap();
+    cluster.change(|subscription| subscription["spec"]["deletionPolicy"] = json!("Retain"));
+    cluster.server.delete(&path("subscriptions", "billing"));
+    cluster.settle().await;
+    cluster.try_step("again").await.unwrap();
+    assert_eq!(cluster.subscriptions().changes(), ["Create", "Update"]);
+    assert_eq!(cluster.subscriptions().definition("billing").unwrap().pool_size, 3);
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub struct SubscriptionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<SubscriptionCheckpoint>,
 
-    /// When the numbers above were taken.
+    /// When the numbers above were taken. Until they are taken anew they were not seen to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_refreshed: Option<Time>,

@@ -10,8 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use reckon_api::v1;
-use reckon_crds::{EventStore, Sink, Subscription};
+use reckon_crds::{EventStore, Sink, Subscription, SubscriptionStatus};
 use ring::hmac;
 use tonic::Status;
 
@@ -71,7 +70,8 @@ pub async fn observe(
         Some(store) if store.metadata.deletion_timestamp.is_some() => (StoreView::Deleting, None),
         Some(store) => ask(context, store, namespace, &desired.name).await?,
     };
-    let rival = if may_be_contested(&desired, &store_view) {
+    let status = subscription.status.clone().unwrap_or_default();
+    let rival = if may_be_contested(&desired, &status, &store_view) {
         rival(&subscriptions, &subscription).await?
     } else {
         None
@@ -79,7 +79,7 @@ pub async fn observe(
     let image = store.and_then(|store| store.spec.image);
     let observed = Observed {
         now: Timestamp::now(),
-        status: subscription.status.clone().unwrap_or_default(),
+        status,
         sink: deployment.as_ref().map(|found| sink_view(found, &subscription)),
         store: store_view,
         desired,
@@ -158,18 +158,17 @@ async fn look(service: &Service<'_>, name: &str) -> Result<StoreView, Status> {
     Ok(StoreView::With(Box::new(Registration { subscription, health })))
 }
 
-/// Whether another resource that means the same would matter now: before anything is written or deleted. A
-/// subscription at rest saves the list.
-fn may_be_contested(desired: &Desired, store: &StoreView) -> bool {
+/// Whether another resource that means the same would matter now: until the subscription was found to be this one's, and
+/// whenever something is to be written or deleted. A subscription at rest saves the list.
+fn may_be_contested(desired: &Desired, status: &SubscriptionStatus, store: &StoreView) -> bool {
     let same = match (&desired.definition, store) {
         (Ok(wanted), StoreView::With(registration)) => {
-            let stored: Option<&v1::SubscriptionDefinition> =
-                registration.subscription.definition.as_ref();
+            let stored = registration.subscription.definition.as_ref();
             stored.is_some_and(|stored| difference(wanted, stored).is_none())
         }
         _ => false,
     };
-    desired.deleting || !desired.finalizer || !same
+    desired.deleting || status.key.is_none() || !same
 }
 
 /// Another resource that means the same subscription of the same store, and is older.

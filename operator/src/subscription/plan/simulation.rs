@@ -57,8 +57,7 @@ enum StoreState {
     Gone,
 }
 
-// Each is something that happens on its own.
-#[allow(clippy::struct_excessive_bools)]
+#[allow(clippy::struct_excessive_bools, reason = "each changes on its own")]
 #[derive(Debug, Clone)]
 struct World {
     pool_size: u32,
