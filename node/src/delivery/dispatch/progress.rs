@@ -117,11 +117,6 @@ impl<E: Clone> Dispatch<E> {
         self.finished
     }
 
-    /// Whether events are done that were not when this was written down.
-    pub fn has_progressed_from(&self, written: &Progress) -> bool {
-        self.finished > 0 && self.progress() != *written
-    }
-
     /// How many positions were gone through since this was written down, when all of it is done.
     pub fn passed_over(&self, written: &Progress) -> u64 {
         if self.entries.is_empty() { self.read_to.saturating_sub(written.next_position) } else { 0 }

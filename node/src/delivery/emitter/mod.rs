@@ -215,9 +215,8 @@ impl Emitter {
                     self.after_report();
                 }
                 () = self.woken.woken(), if self.caught_up && reads => {
+                    // Whoever wakes has waited for others that came right behind.
                     self.caught_up = false;
-                    // Others that come right behind are read together.
-                    tokio::time::sleep(limits::WAKE_PAUSE).await;
                 }
                 () = tokio::time::sleep_until(until) => {}
             }
@@ -230,8 +229,7 @@ impl Emitter {
             return Ok(false);
         }
         let room = self.dispatch.room();
-        let drops = self.live && self.definition.settings().strategy != Overflow::Block;
-        let events_max = if drops { limits::READ_PAGE_EVENTS_MAX } else { room };
+        let events_max = if self.drops() { limits::READ_PAGE_EVENTS_MAX } else { room };
         let events_max = events_max.min(limits::READ_PAGE_EVENTS_MAX);
         let bytes_max = limits::READ_PAGE_BYTES_MAX;
         let page = if self.source.is_in_memory(&self.around.reader)
@@ -250,6 +248,9 @@ impl Emitter {
             })
         };
         let page = page.map_err(|error| End::Failed(error.into()))?;
+        if !page.events.is_empty() {
+            self.outlets.values_mut().for_each(|outlet| outlet.told_caught_up = false);
+        }
         for event in page.events {
             let offered = Offered {
                 position: event.position,
@@ -262,9 +263,6 @@ impl Emitter {
             if self.dispatch.offer(offered).is_err() {
                 return Err(End::Full);
             }
-            for outlet in self.outlets.values_mut() {
-                outlet.told_caught_up = false;
-            }
         }
         self.dispatch.set_read_to(self.source.next_position());
         self.caught_up = page.caught_up;
@@ -272,11 +270,15 @@ impl Emitter {
         Ok(true)
     }
 
+    /// Whether what comes is read also when there is no room for it.
+    fn drops(&self) -> bool {
+        self.live && self.dispatch.settings().strategy != Overflow::Block
+    }
+
     /// Whether more may be read: there is somebody to give it to, and room for it.
     fn wants_more(&self) -> bool {
-        let drops = self.live && self.definition.settings().strategy != Overflow::Block;
         !self.outlets.is_empty()
-            && (drops || self.dispatch.room() > 0)
+            && (self.drops() || self.dispatch.room() > 0)
             && self.dispatch.weight() < limits::SUBSCRIPTION_BYTES_MAX
             && self.dispatch.unreported_parked() < limits::SUBSCRIPTION_UNREPORTED_MAX
     }

@@ -84,7 +84,7 @@ impl Emitter {
         let written = &self.reporting.written;
         // Where nothing was delivered there is little to lose: that others' events went by is written once in a while.
         self.dispatch.has_unreported()
-            || self.dispatch.has_progressed_from(written)
+            || self.dispatch.unreported_events() > 0
             || self.dispatch.passed_over(written) >= limits::SUBSCRIPTION_PASSED_OVER_MAX
     }
 
