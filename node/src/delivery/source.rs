@@ -4,11 +4,14 @@
 //! between history and live at which something could be lost or come twice. A selector of one stream is read by the
 //! stream's own index, all others by position.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use super::selector::Selector;
 use crate::engine::{
-    AllRead, ReadError, RecentStream, RecordedEvent, Select, StateReader, StreamRead,
+    AllRead, ReadError, RecentStream, RecordedEvent, Select, SelectError, StateReader, StreamRead,
 };
 use crate::limits;
 
@@ -97,7 +100,8 @@ impl Source {
     }
 
     /// The next events, at most so many and about so many bytes of them. Looks at a bounded number of records; may read
-    /// files.
+    /// files. An event that the selector cannot judge is an error once everything before it was handed out; whoever
+    /// wants to go on without it begins behind its position.
     pub fn page(
         &mut self,
         reader: &StateReader,
@@ -192,7 +196,7 @@ fn page_of_store(
     if place.position >= next_position {
         return Ok((SourcePage { events: Vec::new(), caught_up: true }, place));
     }
-    let page = reader.read_all(&AllRead {
+    let mut read = AllRead {
         from: place.position,
         last: next_position - 1,
         include_system: selector.includes_system(),
@@ -200,9 +204,29 @@ fn page_of_store(
         events_max,
         bytes_max,
         ..AllRead::default()
-    })?;
-    let place = Place { position: page.next.unwrap_or(next_position), ..place };
-    Ok((SourcePage { events: page.events, caught_up: page.next.is_none() }, place))
+    };
+    let page = match reader.read_all(&read) {
+        // What comes before an event that cannot be judged can be handed out; then the next page begins with it, and fails.
+        Err(error) => match unjudged(&error).filter(|&position| position > place.position) {
+            Some(position) => {
+                read.last = position - 1;
+                reader.read_all(&read)?
+            }
+            None => return Err(error),
+        },
+        Ok(page) => page,
+    };
+    let position = page.next.unwrap_or(read.last + 1);
+    let caught_up = position == next_position;
+    Ok((SourcePage { events: page.events, caught_up }, Place { position, ..place }))
+}
+
+/// The position of the event of which it cannot be said whether it is wanted.
+const fn unjudged(error: &ReadError) -> Option<u64> {
+    match error {
+        ReadError::Select(SelectError::TooCostly { position, .. }) => Some(*position),
+        _ => None,
+    }
 }
 
 fn page_of_stream(
@@ -233,15 +257,26 @@ fn page_of_stream(
     if let Some((_, position)) = last {
         next.position = next.position.max(position + 1);
     }
-    let mut events = page.events;
-    if !selector.takes_every_event() {
-        let mut selected = Vec::with_capacity(events.len());
-        for event in events {
-            if !selector.rules_out(event.encoded()) && selector.selects(&event)? {
-                selected.push(event);
-            }
-        }
-        events = selected;
+    let caught_up = page.next.is_none();
+    if selector.takes_every_event() {
+        return Ok((SourcePage { events: page.events, caught_up }, next));
     }
-    Ok((SourcePage { events, caught_up: page.next.is_none() }, next))
+    let mut events = Vec::with_capacity(page.events.len());
+    for event in page.events {
+        if selector.rules_out(event.encoded()) {
+            continue;
+        }
+        match selector.selects(&event) {
+            Ok(true) => events.push(event),
+            Ok(false) => {}
+            // As above.
+            Err(_unjudged) if event.version > place.version => {
+                let next =
+                    Place { version: event.version, position: place.position.max(event.position) };
+                return Ok((SourcePage { events, caught_up: false }, next));
+            }
+            Err(unjudged) => return Err(unjudged.into()),
+        }
+    }
+    Ok((SourcePage { events, caught_up }, next))
 }

@@ -112,14 +112,13 @@ impl Registry {
         }
     }
 
+    /// In the order in which they came: that of the maps is random, and a simulation has to run alike each time.
     pub fn wake_everybody(&self) {
-        wake(&self.everything);
-        wake(&self.everything_with_system);
-        for named in [&self.streams, &self.types, &self.tags] {
-            for waiting in named.values() {
-                wake(waiting);
-            }
-        }
+        let named = [&self.streams, &self.types, &self.tags].into_iter().flat_map(HashMap::values);
+        let waiting = named.chain([&self.everything, &self.everything_with_system]);
+        let mut everybody: Waiting = waiting.flatten().cloned().collect();
+        everybody.sort_unstable_by_key(|(id, _)| *id);
+        wake(&everybody);
     }
 }
 
