@@ -79,6 +79,7 @@ class Reckon:
         self.servers = Servers(options.data / "reckon")
         self.ports = [17430 + 10 * node for node in range(nodes)]
         self.leader = None
+        self.nodes = {}
 
     def __enter__(self):
         self.servers.__enter__()
@@ -86,27 +87,52 @@ class Reckon:
         return self
 
     def start(self):
+        for number in range(len(self.ports)):
+            self.start_node(number)
+        self.wait_until_ready()
+
+    def start_node(self, number):
         peers = json.dumps([f"127.0.0.1:{port + 1}" for port in self.ports])
-        for number, port in enumerate(self.ports):
-            settings = {
-                "node.name": f"n{number}",
-                "node.data_dir": self.servers.folder / f"n{number}",
-                "listen.client": f"127.0.0.1:{port}",
-                "listen.peer": f"127.0.0.1:{port + 1}",
-                "listen.http": f"127.0.0.1:{port + 2}",
-                "advertise.client": f"127.0.0.1:{port}",
-                "advertise.peer": f"127.0.0.1:{port + 1}",
-                "formation.mode": "expect",
-                "formation.expect": len(self.ports),
-                "discovery.mode": "static",
-                "discovery.static": peers,
-            }
-            settings = [f"{name}={value}" for name, value in settings.items()] + self.options.set
-            settings = [part for setting in settings for part in ("--set", setting)]
-            self.servers.start(f"n{number}", self.options.programs / "reckon-node", "run", *settings)
+        port = self.ports[number]
+        settings = {
+            "node.name": f"n{number}",
+            "node.data_dir": self.servers.folder / f"n{number}",
+            "listen.client": f"127.0.0.1:{port}",
+            "listen.peer": f"127.0.0.1:{port + 1}",
+            "listen.http": f"127.0.0.1:{port + 2}",
+            "advertise.client": f"127.0.0.1:{port}",
+            "advertise.peer": f"127.0.0.1:{port + 1}",
+            "formation.mode": "expect",
+            "formation.expect": len(self.ports),
+            "discovery.mode": "static",
+            "discovery.static": peers,
+        }
+        settings = [f"{name}={value}" for name, value in settings.items()] + self.options.set
+        settings = [part for setting in settings for part in ("--set", setting)]
+        process = self.servers.start(f"n{number}", self.options.programs / "reckon-node", "run", *settings)
+        self.nodes[number] = process
+
+    def wait_until_ready(self):
         ready = lambda: all(answers(f"http://127.0.0.1:{port + 2}/readyz") for port in self.ports)
         self.servers.wait_for("reckon", ready)
         self.servers.wait_for("reckon's leader", self.find_leader)
+
+    def kill_leader(self):
+        """Kills the node that leads, and gives its number."""
+        number = self.ports.index(self.leader)
+        process = self.nodes.pop(number)
+        process.kill()
+        process.wait()
+        self.servers.processes.remove(process)
+        return number
+
+    def wait_for_leader(self):
+        """When one of the nodes that run said first that it leads, by the monotonic clock."""
+        while True:
+            for number in self.nodes:
+                status = self.cli(self.ports[number], "status")["endpoints"][0]
+                if status.get("role") == "leader":
+                    return time.monotonic()
 
     def restart(self):
         """Kills every node, and starts them again over what they have; returns when they serve."""
