@@ -32,3 +32,4 @@ pub mod serve;
 pub mod service;
 pub mod shutdown;
 pub mod storage;
+pub mod supervise;

@@ -116,6 +116,11 @@ const OVERLAY_BYTES: Definition = Definition::gauge(
     &[],
     "Bytes of applied events held in memory until they are sealed",
 );
+const TASK_RESTARTS: Definition = Definition::counter(
+    "reckon_task_restarts_total",
+    &["task"],
+    "How often a background task failed and was begun again",
+);
 const MEMORY_RATIO: Definition = Definition::gauge(
     "reckon_memory_usage_ratio",
     &[],
@@ -147,6 +152,7 @@ const ALL: &[&Definition] = &[
     &LOG_FSYNC_DURATION,
     &LOG_BYTES,
     &OVERLAY_BYTES,
+    &TASK_RESTARTS,
     &MEMORY_RATIO,
 ];
 
@@ -234,6 +240,7 @@ struct Inner {
     log_fsync_duration: Histogram,
     log_bytes: Gauge64,
     overlay_bytes: Gauge64,
+    task_restarts: Family<Labels<1>, Counter>,
     subscriptions: SubscriptionMetrics,
 }
 
@@ -283,6 +290,7 @@ impl Metrics {
             ),
             log_bytes: LOG_BYTES.register(&mut registry, Gauge::default()),
             overlay_bytes: OVERLAY_BYTES.register(&mut registry, Gauge::default()),
+            task_restarts: TASK_RESTARTS.register(&mut registry, Family::default()),
             subscriptions: SubscriptionMetrics::new(&mut registry),
             registry,
         };
@@ -344,6 +352,11 @@ impl Metrics {
         {
             inner.raft_leader_changes.inc();
         }
+    }
+
+    /// A background task failed and is begun again.
+    pub fn restarted(&self, task: &'static str) {
+        self.0.task_restarts.get_or_create(&TASK_RESTARTS.labels([task])).inc();
     }
 
     /// What is counted of subscriptions.

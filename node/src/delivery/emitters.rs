@@ -15,10 +15,11 @@ use super::health::{self, HealthError};
 use super::interests::Interests;
 use super::recorder::Recorder;
 use crate::engine::{SubscriptionState, Subscriptions};
-use crate::metrics::SubscriptionMetrics;
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::raft::Member;
 use crate::service::wire;
+use crate::supervise::supervise;
 
 /// Cheap to clone; clones are the same.
 #[derive(Debug, Clone)]
@@ -29,7 +30,7 @@ struct Shared {
     member: Arc<Member>,
     interests: Interests,
     recorder: Recorder,
-    metrics: SubscriptionMetrics,
+    metrics: Metrics,
     leading: Mutex<Leading>,
 }
 
@@ -43,16 +44,14 @@ struct Leading {
 
 impl Emitters {
     /// Starts looking after the emitters of a member, on the current runtime.
-    pub fn start(
-        node: Node,
-        member: Arc<Member>,
-        interests: Interests,
-        metrics: SubscriptionMetrics,
-    ) -> Self {
-        let recorder = Recorder::start(member.proposer().clone());
+    pub fn start(node: Node, member: Arc<Member>, interests: Interests, metrics: Metrics) -> Self {
+        let recorder = Recorder::start(member.proposer().clone(), metrics.clone());
         let leading = Mutex::default();
         let emitters = Self(Arc::new(Shared { member, interests, recorder, metrics, leading }));
-        tokio::spawn(end_with_the_leadership(node, emitters.clone()));
+        let looking_after = emitters.clone();
+        tokio::spawn(supervise("emitters", emitters.0.metrics.clone(), move || {
+            end_with_the_leadership(node.clone(), looking_after.clone())
+        }));
         emitters
     }
 
@@ -76,7 +75,7 @@ impl Emitters {
             offload: member.offload().clone(),
             interests: self.0.interests.clone(),
             recorder: self.0.recorder.clone(),
-            metrics: self.0.metrics.clone(),
+            metrics: self.0.metrics.subscriptions().clone(),
             term,
             stop: leading.stop.clone(),
         };

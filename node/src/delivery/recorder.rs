@@ -1,10 +1,14 @@
 //! The recorder: writes what subscriptions have delivered to the log, many in one command.
 
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::engine::{Advance, Command, SubscriptionCommand};
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::raft::proposer::{ProposeError, Proposer};
+use crate::supervise::supervise;
 
 /// Reports that wait.
 type Report = (Advance, oneshot::Sender<Result<(), ProposeError>>);
@@ -17,9 +21,12 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts the recorder's loop on the current runtime; it ends when the last handle is dropped.
-    pub fn start(proposer: Proposer) -> Self {
+    pub fn start(proposer: Proposer, metrics: Metrics) -> Self {
         let (reports, waiting) = mpsc::channel(limits::SUBSCRIPTION_REPORTS_MAX);
-        tokio::spawn(run(proposer, waiting));
+        let waiting = Arc::new(Mutex::new(waiting));
+        tokio::spawn(supervise("recorder", metrics, move || {
+            run(proposer.clone(), Arc::clone(&waiting))
+        }));
         Self { reports }
     }
 
@@ -33,7 +40,8 @@ impl Recorder {
     }
 }
 
-async fn run(proposer: Proposer, mut waiting: mpsc::Receiver<Report>) {
+async fn run(proposer: Proposer, waiting: Arc<Mutex<mpsc::Receiver<Report>>>) {
+    let mut waiting = waiting.lock().await;
     while let Some(first) = waiting.recv().await {
         let (mut advances, mut answers) = (Vec::new(), Vec::new());
         let mut bytes = 0;

@@ -1,4 +1,6 @@
 use super::*;
+use crate::delivery::dispatch::Counters;
+use crate::delivery::selector::SelectorKind;
 
 fn status(reason: Reason) -> Status {
     reason.plain("for a test")
@@ -41,7 +43,36 @@ fn touched() -> Metrics {
     metrics.fsynced(Duration::from_millis(2));
     metrics.log_bytes(64);
     metrics.overlay_bytes(32);
+    metrics.restarted("recorder");
+    let subscriptions = metrics.subscriptions();
+    let now = Counters { delivered: 3, late: 1, ..Counters::default() };
+    subscriptions.count(SelectorKind::Tags, &Counters::default(), &now);
+    subscriptions.view(
+        SelectorKind::Tags,
+        SubscriptionsView { subscriptions: 2, stalled: 1, ..SubscriptionsView::default() },
+    );
+    subscriptions.failed(SelectorKind::All);
+    drop(subscriptions.follower());
     metrics
+}
+
+fn every() -> impl Iterator<Item = &'static &'static Definition> {
+    ALL.iter().chain(&subscriptions::ALL)
+}
+
+#[test]
+fn events_of_subscriptions_count_by_type_and_by_what_became_of_them() {
+    check(
+        &touched(),
+        &[
+            "reckon_subscription_events_total{store=\"orders\",type=\"tags\",outcome=\"delivered\"} 3",
+            "reckon_subscription_events_total{store=\"orders\",type=\"tags\",outcome=\"late\"} 1",
+            "reckon_subscriptions{store=\"orders\",type=\"tags\"} 2",
+            "reckon_subscriptions_stalled{store=\"orders\",type=\"tags\"} 1",
+            "reckon_subscription_failures_total{store=\"orders\",type=\"all\"} 1",
+            "reckon_followers{store=\"orders\"} 0",
+        ],
+    );
 }
 
 #[track_caller]
@@ -58,14 +89,14 @@ fn what_is_served_is_what_is_defined_and_each_has_its_store() {
     let mut served: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     let mut defined: Vec<&str> =
-        ALL.iter().map(|definition| definition.name.trim_end_matches("_total")).collect();
+        every().map(|definition| definition.name.trim_end_matches("_total")).collect();
     served.sort_unstable();
     defined.sort_unstable();
     assert_eq!(served, defined);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.contains("store=\"orders\""), "{line}");
     }
-    for definition in ALL {
+    for definition in every() {
         let value =
             text.lines().any(|line| !line.starts_with('#') && line.starts_with(definition.name));
         assert!(value, "{} has no value", definition.name);

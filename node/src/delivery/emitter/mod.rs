@@ -140,7 +140,18 @@ impl Emitter {
             counted: Counters::default(),
             around,
         };
-        tokio::spawn(emitter.run());
+        let (metrics, kind) = (emitter.around.metrics.clone(), emitter.definition.selector.kind());
+        let working = tokio::spawn(emitter.run());
+        let subscription = name.to_owned();
+        tokio::spawn(async move {
+            // Its consumers see their calls end; whoever comes next has it begin again.
+            if let Err(error) = working.await
+                && error.is_panic()
+            {
+                tracing::error!(%error, subscription, "a subscription's work has failed");
+                metrics.failed(kind);
+            }
+        });
         Ok(handle)
     }
 

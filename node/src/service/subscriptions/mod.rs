@@ -24,6 +24,7 @@ use crate::delivery::interests::Interests;
 use crate::delivery::monitor;
 use crate::limits;
 use crate::raft::Member;
+use crate::supervise::supervise;
 
 /// The subscriptions service of one node.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ impl SubscriptionsService {
     /// Starts what wakes those who wait for events, and what looks after subscriptions, on the current runtime.
     pub fn new(admission: Admission, health_interval: Duration) -> Self {
         let service = Self {
-            interests: waking::start(&admission.node),
+            interests: waking::start(&admission.node, admission.metrics.clone()),
             followers: InFlight::new("followers_max", limits::FOLLOWERS_MAX),
             consumers: InFlight::new("node_consumers_max", limits::NODE_CONSUMERS_MAX),
             emitters: Arc::default(),
@@ -53,7 +54,7 @@ impl SubscriptionsService {
     fn emitters(&self, member: &Arc<Member>) -> &Emitters {
         self.emitters.get_or_init(|| {
             let node = self.admission.node.clone();
-            let metrics = self.admission.metrics.subscriptions().clone();
+            let metrics = self.admission.metrics.clone();
             Emitters::start(node, Arc::clone(member), self.interests.clone(), metrics)
         })
     }
@@ -67,7 +68,9 @@ impl SubscriptionsService {
             let emitters = self.emitters(member).clone();
             let metrics = self.admission.metrics.subscriptions().clone();
             let clock = Arc::clone(&self.admission.node.environment().clock);
-            tokio::spawn(monitor::run(emitters, metrics, clock, health_interval));
+            tokio::spawn(supervise("monitor", self.admission.metrics.clone(), move || {
+                monitor::run(emitters.clone(), metrics.clone(), Arc::clone(&clock), health_interval)
+            }));
         }
     }
 }

@@ -3,30 +3,23 @@
 use std::sync::Arc;
 
 use crate::delivery::interests::{Interests, dispatch};
+use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::raft::Member;
+use crate::supervise::supervise;
 
 /// Starts the dispatcher, which begins once the node is a member, and gives what it wakes for.
-pub fn start(node: &Node) -> Interests {
+pub fn start(node: &Node, metrics: Metrics) -> Interests {
     let interests = Interests::default();
-    tokio::spawn(keep_dispatching(node.clone(), interests.clone()));
+    tokio::spawn(keep_dispatching(node.clone(), interests.clone(), metrics));
     interests
 }
 
-async fn keep_dispatching(node: Node, interests: Interests) {
+async fn keep_dispatching(node: Node, interests: Interests, metrics: Metrics) {
     let Some(member) = joined(&node).await else { return };
-    loop {
-        let dispatching = dispatch(interests.clone(), member.reader(), member.applied());
-        match tokio::spawn(dispatching).await {
-            // Nothing is applied any more.
-            Ok(()) => return,
-            Err(error) if error.is_panic() => {
-                // It begins by waking everybody, so nobody sleeps over what it missed.
-                tracing::error!(%error, "the dispatcher of new events has failed and is started again");
-            }
-            Err(_runtime_ends) => return,
-        }
-    }
+    // It begins by waking everybody, so nobody sleeps over what one that failed has missed.
+    let begin = move || dispatch(interests.clone(), member.reader(), member.applied());
+    supervise("dispatcher", metrics, begin).await;
 }
 
 async fn joined(node: &Node) -> Option<Arc<Member>> {
