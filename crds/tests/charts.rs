@@ -45,28 +45,46 @@ fn every_value_is_in_the_schema() {
     }
 }
 
+/// Checks that this is one of our resources, and that its rules allow it; what kind it is.
+fn check(origin: &str, resource: Value) -> String {
+    let kind = resource["kind"].as_str().unwrap_or_default().to_owned();
+    let verdict = match kind.as_str() {
+        "EventStore" => {
+            serde_json::from_value(resource).map(|store: EventStore| store.validate_cel())
+        }
+        "Subscription" => serde_json::from_value(resource)
+            .map(|subscription: Subscription| subscription.validate_cel()),
+        other => panic!("{origin}: {other} is not ours"),
+    };
+    let verdict = verdict.unwrap_or_else(|error| panic!("{origin}: {error}"));
+    assert!(verdict.is_ok(), "{origin}: {verdict:?}");
+    kind
+}
+
 #[test]
 fn every_example_is_something_that_the_rules_allow() {
     let mut kinds = Vec::new();
     for entry in std::fs::read_dir(charts().join("reckon/examples")).unwrap() {
         let path = entry.unwrap().path();
-        let example = read(&path);
-        let kind = example["kind"].as_str().unwrap_or_default().to_owned();
-        let verdict = match kind.as_str() {
-            "EventStore" => {
-                serde_json::from_value(example).map(|store: EventStore| store.validate_cel())
-            }
-            "Subscription" => serde_json::from_value(example)
-                .map(|subscription: Subscription| subscription.validate_cel()),
-            other => panic!("{}: {other} is not ours", path.display()),
-        };
-        let verdict = verdict.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert!(verdict.is_ok(), "{}: {verdict:?}", path.display());
-        kinds.push(kind);
+        kinds.push(check(&path.display().to_string(), read(&path)));
     }
     let count = |kind: &str| kinds.iter().filter(|other| *other == kind).count();
     assert!(count("EventStore") >= 2, "one for a single node, one for a replicated store");
-    assert!(count("Subscription") >= 1);
+    assert!(count("Subscription") >= 2, "one with a sink, one for consumers that connect");
+}
+
+#[test]
+fn what_the_readme_shows_is_something_that_the_rules_allow() {
+    let readme = std::fs::read_to_string(charts().join("../README.md")).unwrap();
+    let mut kinds = Vec::new();
+    for block in readme.split("```yaml\n").skip(1) {
+        let (manifest, _) = block.split_once("```").expect("a block has an end");
+        kinds.push(check("README.md", serde_saphyr::from_str(manifest).unwrap()));
+    }
+    assert_eq!(kinds, ["Subscription"]);
+    for word in readme.split_whitespace().filter(|word| word.starts_with("charts/")) {
+        assert!(charts().join("..").join(word).exists(), "the README names {word}");
+    }
 }
 
 #[test]

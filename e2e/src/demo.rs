@@ -1,4 +1,5 @@
-//! `cargo demo`: a cluster, a store in it, real input, a killed leader, and the proof that nothing was lost.
+//! `cargo demo`: a cluster, a store in it, real input, a killed leader, and the proof that nothing was lost, neither of
+//! what was appended nor of what a consumer was to be given.
 
 use std::{
     path::Path,
@@ -8,7 +9,11 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use reckon_api::{Client, client::Options};
+use reckon_api::{
+    Client,
+    client::Options,
+    v1::{CreateSubscriptionRequest, Selector, SubscriptionDefinition, selector::Kind},
+};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +27,7 @@ use crate::{
     progress::Progress,
     report::Report,
     wait::until,
-    workload::{Ledger, check, feed_events, read_everything, select, steady},
+    workload::{Consuming, Ledger, check, feed_events, read_everything, select, steady},
 };
 
 /// Where the demonstration's store lives in a cluster of our own. In a foreign one each run has a namespace of its own.
@@ -31,8 +36,12 @@ const NAMESPACE: &str = "demo";
 /// Marks the namespaces of demonstrations.
 const NAMESPACE_LABEL: &str = "reckon.dev/demo";
 
+/// What is consumed where there is nothing to apply a `Subscription` to.
+const LOOPBACK_SUBSCRIPTION: &str = "audit";
+
 /// What is applied, below the top of the repository.
-const EXAMPLE: &str = "charts/reckon/examples/three-nodes.yaml";
+const STORE_EXAMPLE: &str = "charts/reckon/examples/three-nodes.yaml";
+const SUBSCRIPTION_EXAMPLE: &str = "charts/reckon/examples/consumers.yaml";
 
 /// Writers beside the feed of Events.
 const WRITERS: usize = 4;
@@ -42,6 +51,9 @@ const APPENDS_BETWEEN_KILLS: u64 = 200;
 
 /// For a store to become ready on a busy machine.
 const READY_LIMIT: Duration = Duration::from_mins(3);
+
+/// For the consumer to be given what the store has: it has kept up all the time, so little is left.
+const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
 /// For a new leader, several times what an election takes at worst.
 const LEADER_LIMIT: Duration = Duration::from_mins(1);
@@ -138,8 +150,12 @@ async fn perform(arguments: Arguments) -> Result<()> {
         }
     };
     match arguments.output {
-        Output::Text => report.print_text(),
-        Output::Json => report.print_json(),
+        Output::Text => report.print_text()?,
+        Output::Json => report.print_json()?,
+    }
+    match report.consumed.missing {
+        0 => Ok(()),
+        missing => bail!("{missing} events never came to the consumer"),
     }
 }
 
@@ -151,7 +167,10 @@ async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) 
         None => format!("{NAMESPACE}-{}", &Uuid::new_v4().simple().to_string()[..8]),
     };
     let namespace = namespace.as_str();
-    let store = apply_example(kubernetes, namespace, progress)?;
+    make_namespace(kubernetes, namespace)?;
+    let store = apply_example(kubernetes, namespace, STORE_EXAMPLE, "eventstore", progress)?;
+    let subscription =
+        apply_example(kubernetes, namespace, SUBSCRIPTION_EXAMPLE, "subscription", progress)?;
     progress
         .during(
             "waiting for the store to be ready",
@@ -159,9 +178,12 @@ async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) 
         )
         .await?;
     progress.say(format_args!("store {namespace}/{store} is ready"));
+    kubernetes.wait_subscribed(namespace, &subscription, READY_LIMIT).await?;
+    progress.say(format_args!("subscription {namespace}/{subscription} is ready"));
 
     let endpoint = kubernetes.endpoint(namespace, &store).await?;
     let client = Client::new(Options::new([endpoint.address()]))?;
+    let consuming = Consuming::start(&client, &subscription);
     let ledger = Arc::new(Ledger::default());
     let stop = CancellationToken::new();
     let feed = tokio::spawn(feed_events(
@@ -176,7 +198,7 @@ async fn in_kubernetes(kubernetes: &Kubernetes, kills: u32, progress: Progress) 
     let events_fed = feed.await.context("the feed panicked")??;
     progress.say(format_args!("fed {events_fed} Kubernetes Events"));
 
-    let mut report = prove(&client, &ledger, leaderless, kills, progress).await?;
+    let mut report = prove(&client, &ledger, consuming, leaderless, kills, progress).await?;
     report.by_hand = by_hand(kubernetes, namespace, &store, programs.as_ref(), &endpoint);
     Ok(report)
 }
@@ -192,14 +214,25 @@ async fn on_loopback(loopback: &Loopback, kills: u32, progress: Progress) -> Res
     })
     .await?;
     progress.say("the store is ready");
+    let definition = SubscriptionDefinition {
+        name: LOOPBACK_SUBSCRIPTION.into(),
+        selector: Some(Selector { kind: Some(Kind::All(true)) }),
+        ..SubscriptionDefinition::default()
+    };
+    client
+        .create_subscription(CreateSubscriptionRequest { definition: Some(definition) })
+        .await
+        .context("the store does not take a subscription")?;
+    let consuming = Consuming::start(&client, LOOPBACK_SUBSCRIPTION);
     let ledger = Arc::new(Ledger::default());
     let stage = Stage::Loopback(loopback);
     let leaderless = write_and_kill(&stage, &client, &ledger, kills, progress).await?;
-    let mut report = prove(&client, &ledger, leaderless, kills, progress).await?;
+    let mut report = prove(&client, &ledger, consuming, leaderless, kills, progress).await?;
     report.by_hand = vec![
         format!("export RECKON_ENDPOINTS={}", loopback.endpoints().join(",")),
         format!("{} status", loopback.program("reckon").display()),
         format!("{} read-all --limit 5", loopback.program("reckon").display()),
+        format!("{} subscription list", loopback.program("reckon").display()),
         "cargo demo down".into(),
     ];
     Ok(report)
@@ -303,6 +336,7 @@ fn leader_name(members: &reckon_api::v1::MembersResponse) -> Result<String> {
 async fn prove(
     client: &Client,
     ledger: &Ledger,
+    consuming: Consuming,
     leaderless: Duration,
     kills: u32,
     progress: Progress,
@@ -313,12 +347,19 @@ async fn prove(
     progress.say("read everything back: each acknowledged event once, in order, without a gap");
     let selection = select(client, &events).await?;
     progress.say("read by type and tag, and by time: exactly the events that are there");
+    let users: Vec<_> = events.iter().filter(|event| !event.stream_id.starts_with('$')).collect();
+    let consumed = consuming.finish(&users, DELIVERY_LIMIT).await?;
+    progress.say(format_args!(
+        "consumed: {} events, each stream in order; {} came again, {} are missing",
+        consumed.delivered, consumed.redelivered, consumed.missing
+    ));
     Ok(Report {
         seconds_total: progress.elapsed().as_secs_f64(),
         written: counts.written,
         acknowledged: counts.acknowledged,
         read_back: verified.read_back,
         selection,
+        consumed,
         leaderless_seconds_worst: leaderless.as_secs_f64(),
         kills,
         by_hand: Vec::new(),
@@ -339,23 +380,34 @@ async fn remove_from(context: &str, progress: Progress) -> Result<()> {
     Ok(())
 }
 
-/// Applies the example as it is, in a namespace of its own, and returns the store's name.
-fn apply_example(kubernetes: &Kubernetes, namespace: &str, progress: Progress) -> Result<String> {
-    let manifest = std::fs::read_to_string(workspace().join(EXAMPLE))
-        .with_context(|| format!("cannot read {EXAMPLE}"))?;
-    progress.say(format_args!("kubectl apply -f {EXAMPLE}"));
+/// Makes the namespace of a demonstration.
+fn make_namespace(kubernetes: &Kubernetes, namespace: &str) -> Result<()> {
     let made = json!({
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": { "name": namespace, "labels": { NAMESPACE_LABEL: "true" } },
     });
-    kubernetes.apply(namespace, &made.to_string())?;
+    kubernetes.apply(namespace, &made.to_string()).map(drop)
+}
+
+/// Applies an example as it is, and returns the name of the object of this kind in it.
+fn apply_example(
+    kubernetes: &Kubernetes,
+    namespace: &str,
+    example: &str,
+    kind: &str,
+    progress: Progress,
+) -> Result<String> {
+    let manifest = std::fs::read_to_string(workspace().join(example))
+        .with_context(|| format!("cannot read {example}"))?;
+    progress.say(format_args!("kubectl apply -f {example}"));
     let applied = kubernetes.apply(namespace, &manifest)?;
+    let of_kind = format!("{kind}.reckon.dev/");
     applied
         .lines()
-        .find_map(|line| line.strip_prefix("eventstore.reckon.dev/")?.split(' ').next())
+        .find_map(|line| line.strip_prefix(&of_kind)?.split(' ').next())
         .map(str::to_owned)
-        .with_context(|| format!("{EXAMPLE} holds no EventStore"))
+        .with_context(|| format!("{example} holds no {kind}"))
 }
 
 fn by_hand(
@@ -379,7 +431,7 @@ fn by_hand(
         }
         None => (kubectl, "cargo run --package reckon-cli --".into()),
     };
-    lines.push(format!("{kubectl} get evs --all-namespaces"));
+    lines.push(format!("{kubectl} get evs,rsub --all-namespaces"));
     lines.push(format!("{kubectl} --namespace {OPERATOR_NAMESPACE} get pods"));
     if kubernetes.own().is_some() && !endpoint.is_tunnelled() {
         lines.push(format!("{reckon} --endpoint {} streams", endpoint.address()));

@@ -1,4 +1,5 @@
 //! Reckon's own images: static release binaries, one layer, nothing else in them. The same content as the Dockerfile's.
+//! Beside them the image of a service that sinks deliver to, for tests.
 
 use std::{
     collections::HashMap,
@@ -54,6 +55,7 @@ impl Programs {
             // With a target of its own, flags do not reach build scripts and macros, which must not be static.
             .args(["--target", host])
             .args(["--package=reckon-node", "--package=reckon-operator", "--package=reckon-cli"])
+            .arg("--package=reckon-e2e-receiver")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // What cargo says of its progress is for the person who waits.
@@ -90,26 +92,34 @@ impl Programs {
 
     /// Writes the images of node and operator into `folder`.
     pub fn images(&self, folder: &Path) -> Result<Vec<Built>> {
-        std::fs::create_dir_all(folder)?;
         [("node", &["reckon-node", "reckon"][..]), ("operator", &["reckon-operator"])]
             .into_iter()
-            .map(|(name, programs)| {
-                let reference = format!("reckon.dev/{name}:{VERSION}");
-                let archive = folder.join(format!("{name}.tar"));
-                let mut files = Vec::new();
-                for program in programs {
-                    files.push((self.path(program)?.to_owned(), (*program).to_owned()));
-                }
-                let image = Image {
-                    reference: reference.clone(),
-                    files,
-                    entrypoint: vec![format!("/{}", programs[0])],
-                    user: USER.into(),
-                };
-                let size_bytes = image.write(&archive)?;
-                Ok(Built { reference, archive, size_bytes })
-            })
+            .map(|(name, programs)| self.image(folder, name, programs))
             .collect()
+    }
+
+    /// Writes the image of the service that sinks deliver to into `folder`.
+    pub fn receiver_image(&self, folder: &Path) -> Result<Built> {
+        self.image(folder, "receiver", &["receiver"])
+    }
+
+    /// An image of these programs, of which a container runs the first.
+    fn image(&self, folder: &Path, name: &str, programs: &[&str]) -> Result<Built> {
+        std::fs::create_dir_all(folder)?;
+        let reference = format!("reckon.dev/{name}:{VERSION}");
+        let archive = folder.join(format!("{name}.tar"));
+        let mut files = Vec::new();
+        for program in programs {
+            files.push((self.path(program)?.to_owned(), (*program).to_owned()));
+        }
+        let image = Image {
+            reference: reference.clone(),
+            files,
+            entrypoint: vec![format!("/{}", programs[0])],
+            user: USER.into(),
+        };
+        let size_bytes = image.write(&archive)?;
+        Ok(Built { reference, archive, size_bytes })
     }
 }
 

@@ -223,10 +223,19 @@ impl Kubernetes {
 
     /// An `EventStore` as the API server shows it.
     pub async fn store(&self, namespace: &str, name: &str) -> Result<Value> {
-        let kind = GroupVersionKind::gvk("reckon.dev", "v1alpha1", "EventStore");
-        let resource = ApiResource::from_gvk_with_plural(&kind, "eventstores");
-        let stores: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &resource);
-        Ok(serde_json::to_value(stores.get(name).await?)?)
+        self.ours("EventStore", "eventstores", namespace, name).await
+    }
+
+    /// A `Subscription` as the API server shows it.
+    pub async fn subscription(&self, namespace: &str, name: &str) -> Result<Value> {
+        self.ours("Subscription", "subscriptions", namespace, name).await
+    }
+
+    async fn ours(&self, kind: &str, plural: &str, namespace: &str, name: &str) -> Result<Value> {
+        let kind = GroupVersionKind::gvk("reckon.dev", "v1alpha1", kind);
+        let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+        let objects: Api<DynamicObject> = Api::namespaced_with(self.client(), namespace, &resource);
+        Ok(serde_json::to_value(objects.get(name).await?)?)
     }
 
     /// Waits until the store is ready with all its members, by the conditions that describe its latest specification.
@@ -239,6 +248,23 @@ impl Kubernetes {
                 return Ok(Some(()));
             }
             anyhow::bail!("its status is {}", store["status"])
+        })
+        .await
+    }
+
+    /// Waits until the store has the subscription as it is specified, and a sink's pods deliver if it has one.
+    pub async fn wait_subscribed(
+        &self,
+        namespace: &str,
+        name: &str,
+        limit: Duration,
+    ) -> Result<()> {
+        until(&format!("ready subscription {namespace}/{name}"), limit, || async {
+            let subscription = self.subscription(namespace, name).await?;
+            if is_ready(&subscription) {
+                return Ok(Some(()));
+            }
+            anyhow::bail!("its status is {}", subscription["status"])
         })
         .await
     }
@@ -359,14 +385,17 @@ impl Endpoint {
 /// Whether the conditions of an object say `Ready`, and say it of its latest specification.
 #[must_use]
 pub fn is_ready(object: &Value) -> bool {
-    let generation = &object["metadata"]["generation"];
-    let conditions = object["status"]["conditions"].as_array();
-    object["status"]["observedGeneration"] == *generation
-        && conditions.into_iter().flatten().any(|condition| {
-            condition["type"] == "Ready"
-                && condition["status"] == "True"
-                && condition["observedGeneration"] == *generation
-        })
+    object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        && condition(object, "Ready") == Some("True")
+}
+
+/// What a condition of an object says, if it says it of the object's latest specification.
+#[must_use]
+pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a str> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let condition = conditions.iter().find(|condition| condition["type"] == type_)?;
+    let current = condition["observedGeneration"] == object["metadata"]["generation"];
+    condition["status"].as_str().filter(|_| current)
 }
 
 /// Whether a pod is ready and not on its way out.

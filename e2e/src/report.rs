@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::workload::Selection;
+use crate::workload::{Delivered, Selection};
 
 /// What a demonstration found. The names of the fields are what programs read.
 #[derive(Clone, Debug, Serialize)]
@@ -20,6 +20,9 @@ pub struct Report {
     pub read_back: u64,
     /// What reads by type and tag, and by time, found.
     pub selection: Selection,
+    /// What a consumer of a subscription was given while leaders were killed.
+    #[serde(flatten)]
+    pub consumed: Delivered,
     /// The longest time without an acknowledged append around a kill.
     pub leaderless_seconds_worst: f64,
     /// Leaders killed.
@@ -44,6 +47,10 @@ impl Report {
             let (asked, milliseconds) = (&found.asked, found.seconds * 1000.0);
             writeln!(out, "  {label:<25} {:>10}   {asked}: {milliseconds:.0} ms", found.events)?;
         }
+        let consumed = &self.consumed;
+        writeln!(out, "  delivered to a consumer   {:>10}", consumed.delivered)?;
+        writeln!(out, "  delivered again           {:>10}", consumed.redelivered)?;
+        writeln!(out, "  missing                   {:>10}", consumed.missing)?;
         writeln!(out, "  leaders killed            {:>10}", self.kills)?;
         let leaderless = self.leaderless_seconds_worst;
         writeln!(out, "  longest time without an acknowledged append   {leaderless:.2} s")?;

@@ -150,14 +150,16 @@ pub async fn appends(ledger: &Ledger, more: u64) -> Result<()> {
     .await
 }
 
-async fn new_term(client: &Client, before: u64) -> Result<()> {
+/// Waits for a leader of a later term.
+pub async fn new_term(client: &Client, before: u64) -> Result<()> {
     until("new leader", SOON, || async {
         Ok((client.members().await?.term > before).then_some(()))
     })
     .await
 }
 
-fn leader(members: &MembersResponse) -> Result<&reckon_api::v1::Member> {
+/// The member that leads.
+pub fn leader(members: &MembersResponse) -> Result<&reckon_api::v1::Member> {
     let listed = members.membership.as_ref().map(|it| it.members.as_slice()).unwrap_or_default();
     listed
         .iter()

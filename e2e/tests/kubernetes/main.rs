@@ -8,6 +8,7 @@ mod failures;
 mod lifecycle;
 mod scaling;
 mod serving;
+mod subscriptions;
 mod suite;
 
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         failures::a_leader_cut_off_refuses_while_the_majority_goes_on,
         failures::a_node_that_crashes_comes_back_with_its_data,
         scaling::a_store_grows_from_one_to_three_to_five_under_load,
+        subscriptions::a_subscription_s_sink_is_given_everything_whatever_fails,
+        subscriptions::a_subscription_is_changed_back_and_deleted_with_its_resource,
+        subscriptions::a_subscription_without_a_store_says_so_and_goes_at_once,
         lifecycle::invalid_specifications_are_refused_with_a_reason,
         lifecycle::a_deleted_store_leaves_only_what_its_policy_keeps,
         lifecycle::upgrading_and_uninstalling_leave_stores_running,

@@ -21,11 +21,12 @@ use tonic_reflection::pb::v1::{
 use crate::suite::{NotHere, Stage};
 
 /// What reflection must list.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "reckon.v1.Cluster",
     "reckon.v1.Streams",
+    "reckon.v1.Subscriptions",
 ];
 
 pub async fn a_store_is_ready_when_it_says_so_and_every_pod_serves(

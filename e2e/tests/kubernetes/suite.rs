@@ -277,9 +277,12 @@ impl Stage {
             .ok_or_else(|| NotHere("nodes of a foreign cluster are not ours to break").into())
     }
 
-    /// Leaves the machine to the next test. The stores go first: a namespace with pods in it takes far longer.
+    /// Leaves the machine to the next test. Subscriptions and stores go first: a namespace with pods in it takes far
+    /// longer.
     async fn clear(&self) -> Result<()> {
-        self.kubectl(&["delete", "evs", "--all", "--timeout=120s"]).await?;
+        for kind in ["rsub", "evs"] {
+            self.kubectl(&["delete", kind, "--all", "--timeout=120s"]).await?;
+        }
         self.kubernetes.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]).await?;
         Ok(())
     }
@@ -288,10 +291,11 @@ impl Stage {
     async fn explain(&self) {
         let progress = self.progress;
         for arguments in [
-            &["get", "evs,statefulsets,pods,pvc", "--output=wide"][..],
-            &["get", "evs", "--output=jsonpath={range .items[*]}{.status}{\"\\n\"}{end}"],
+            &["get", "evs,rsub,statefulsets,deployments,pods,pvc", "--output=wide"][..],
+            &["get", "evs,rsub", "--output=jsonpath={range .items[*]}{.status}{\"\\n\"}{end}"],
             &["get", "events", "--sort-by=.lastTimestamp"],
             &["logs", "--selector=reckon.dev/store", "--prefix", "--tail=15", "--ignore-errors"],
+            &["logs", "--selector=reckon.dev/subscription", "--prefix", "--tail=15"],
         ] {
             match self.kubectl(arguments).await {
                 Ok(text) => progress.say(format_args!("kubectl {}\n{text}", arguments.join(" "))),

@@ -234,6 +234,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_readme_shows_lines_that_parse() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let mut shown = Vec::new();
+        for line in readme.lines().filter(|line| line.starts_with("    ")) {
+            let Some((_, said)) = line.split_once("cargo run -p reckon-cli -- ") else { continue };
+            let said = said.split(" # ").next().unwrap();
+            let words = words(&format!("reckon {said}"));
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
+            shown.push(words[1].clone());
+        }
+        for command in ["append", "read", "follow", "consume"] {
+            assert!(shown.iter().any(|other| other == command), "{command} is not among {shown:?}");
+        }
+    }
+
     /// Splits a line as a shell does, as far as the examples need it.
     fn words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];
