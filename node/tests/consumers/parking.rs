@@ -4,7 +4,7 @@ use futures::TryStreamExt as _;
 use reckon_api::{Client, v1};
 
 use crate::processes::eventually;
-use crate::support::{Tested, append, create, events, get, of, one_node, to_all};
+use crate::support::{Tested, append, create, event, events, get, of, one_node, selects, to_all};
 
 async fn parked(client: &Client) -> Vec<v1::ParkedEvent> {
     let subscription = Some("mail".into());
@@ -115,4 +115,30 @@ async fn parked_events_that_are_discarded_are_done() {
     assert_eq!(consumer.take(1).await, events(&[("c", 0)]));
     assert_eq!(discard(&client, &[], true).await, 1);
     assert_eq!(parked(&client).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_an_expression_cannot_judge_is_parked_and_the_rest_goes_on() {
+    let (_store, client) = one_node().await;
+    let loops = "event.data.l.map(a, event.data.l.map(b, event.data.l.map(c, a + b + c)))";
+    let payload =
+        v1::EventPayload { conditions: Vec::new(), expression: format!("{loops}.size() >= 0") };
+    let definition = v1::SubscriptionDefinition {
+        selector: selects(v1::selector::Kind::EventPayload(payload)),
+        ..to_all("mail")
+    };
+    create(&client, definition).await.unwrap();
+    let numbers: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+    let heavy = event("Tested", &format!("{{\"l\": [{}]}}", numbers.join(",")));
+    let light = event("Tested", "{\"l\": [1]}");
+    let events = vec![light.clone(), heavy, light];
+    client.append_to("a", reckon_api::client::Expect::Any, events).await.unwrap();
+    let open = v1::OpenConsumer { key_window: 10, ..crate::support::opens("mail") };
+    let mut consumer = Tested::open(&client, open).await;
+    let taken: Vec<u64> = consumer.take(2).await.into_iter().map(|(_, version)| version).collect();
+    assert_eq!(taken, [0, 2]);
+    until_parked(&client, 1).await;
+    let parked = parked(&client).await;
+    assert_eq!(parked[0].version, 1);
+    assert!(parked[0].reason.contains("steps"), "{}", parked[0].reason);
 }

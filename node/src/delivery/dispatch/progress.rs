@@ -48,6 +48,12 @@ pub struct Reported<E> {
 }
 
 impl<E: Clone> Dispatch<E> {
+    /// Parks an event that is not offered: nobody can say whether it is wanted.
+    pub fn park_unoffered(&mut self, position: u64, key: Key, event: E, reason: String) {
+        self.done_to = self.done_to.max(position + 1);
+        self.park_event(position, key, event, 0, reason);
+    }
+
     pub(super) fn park_event(
         &mut self,
         position: u64,

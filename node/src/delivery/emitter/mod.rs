@@ -25,7 +25,9 @@ use super::dispatch::{ConsumerId, Counters, Delivery, Dispatch, Offered, Overflo
 use super::interests::{Interests, Registered};
 use super::recorder::Recorder;
 use super::source::{Source, Start};
-use crate::engine::{ReadError, RecordedEvent, StateReader, SubscriptionState, SubscriptionTarget};
+use crate::engine::{
+    ReadError, RecordedEvent, SelectError, StateReader, SubscriptionState, SubscriptionTarget,
+};
 use crate::limits;
 use crate::metrics::SubscriptionMetrics;
 use crate::offload::Offload;
@@ -258,7 +260,14 @@ impl Emitter {
                 page
             })
         };
-        let page = page.map_err(|error| End::Failed(error.into()))?;
+        let page = match page {
+            Ok(page) => page,
+            Err(ReadError::Select(SelectError::TooCostly { position, steps_max })) => {
+                self.park_unjudged(position, steps_max).await?;
+                return Ok(true);
+            }
+            Err(error) => return Err(End::Failed(error.into())),
+        };
         if !page.events.is_empty() {
             self.outlets.values_mut().for_each(|outlet| outlet.told_caught_up = false);
         }
@@ -279,6 +288,23 @@ impl Emitter {
         self.caught_up = page.caught_up;
         self.live |= page.caught_up;
         Ok(true)
+    }
+
+    /// Parks an event of which the expression cannot say whether it is wanted: to leave it out would be to lose it, and to
+    /// wait for it would be to wait for ever.
+    async fn park_unjudged(&mut self, position: u64, steps_max: u64) -> Result<(), End> {
+        let reader = self.around.reader.clone();
+        let reading = move || Source::event_at(&reader, position);
+        let event = self.around.offload.run(reading).await;
+        if let Some(event) = event.map_err(|error| End::Failed(error.into()))? {
+            let reason = format!("the selector's expression needs more than {steps_max} steps");
+            let key = self.definition.key(&event);
+            self.dispatch.park_unoffered(position, key, event, reason);
+        }
+        let start = Start::Position(position + 1);
+        self.source = Source::new(Arc::clone(&self.definition.selector), start);
+        self.dispatch.set_read_to(position + 1);
+        Ok(())
     }
 
     /// Whether what comes is read also when there is no room for it.
