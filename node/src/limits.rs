@@ -291,9 +291,6 @@ pub const SUBSCRIPTION_PENDING_MAX: usize = 4_096;
 /// Most consumers of a subscription that are served at once.
 pub const CONSUMERS_SERVED_MAX: u32 = 1_024;
 
-/// Most consumers of a subscription, those that stand by included.
-pub const CONSUMERS_MAX: usize = 4 * CONSUMERS_SERVED_MAX as usize;
-
 /// Consumers on one node, of all subscriptions.
 pub const NODE_CONSUMERS_MAX: usize = 10_000;
 

@@ -1,4 +1,4 @@
-//! `reckon watch`: what happens to streams, as it happens.
+//! `reckon watch`: what happens to streams and subscriptions, as it happens.
 
 use futures::StreamExt as _;
 use reckon_api::client::Watched;
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::read::notice;
 
-/// Watch streams being created, truncated, deleted and tombstoned, until interrupted.
+/// Watch streams and subscriptions being created, changed and removed, until interrupted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
