@@ -113,7 +113,7 @@ pub enum Command {
     Sink(Box<Sink>),
     /// Print events as they come, from anywhere on, without a subscription.
     Follow(Box<Follow>),
-    /// Watch streams being created, truncated, deleted and tombstoned, until interrupted.
+    /// Watch streams and subscriptions being created, changed and removed, until interrupted.
     Watch(Watch),
     /// Show what each endpoint says of itself.
     #[command(after_help = STATUS_EXAMPLES)]
