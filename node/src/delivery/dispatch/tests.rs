@@ -518,7 +518,7 @@ fn replayed_events_go_before_what_was_not_sent_and_are_told_when_they_are_done()
         dispatch.ack_upto(ConsumerId(1), u64::MAX, 0);
     }
     assert_eq!(delivered, [(3, true), (7, true), (11, false), (12, false)]);
-    assert_eq!(dispatch.report().replayed, [3, 7]);
+    assert_eq!(dispatch.report().replayed, [3, 7].into());
 }
 
 #[test]
