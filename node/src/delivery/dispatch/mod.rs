@@ -382,7 +382,7 @@ impl<E: Clone> Dispatch<E> {
             (Some(next), None) => Some((next, None)),
             (Some(next), Some(bound)) => {
                 let window = self.consumers.get(&bound).map_or(0, |consumer| consumer.key_window);
-                (lane.sent < window).then_some((next, Some(bound)))
+                (lane.sent < window && lane.takes_more()).then_some((next, Some(bound)))
             }
             (None, _) => None,
         };

@@ -224,6 +224,8 @@ impl Tested {
         assert!(before.len() < window, "more of a key than the consumer takes");
         let known = self.model.epochs.entry(key).or_default();
         assert!(epoch >= *known, "the epoch of a key went back");
+        let holds_of_key = before.iter().any(|at| self.model.held.contains_key(at));
+        assert!(epoch == *known || !holds_of_key, "what its consumer may keep would be void");
         *known = epoch;
         if before.is_empty() {
             self.model.since.insert(key, self.model.now);
