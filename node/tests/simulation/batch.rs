@@ -12,6 +12,7 @@ use libtest_mimic::Failed;
 use parking_lot::Mutex;
 
 use crate::arguments::Arguments;
+use crate::delivery::Counts;
 use crate::one::{REPORT, say};
 use crate::run::Report;
 
@@ -118,11 +119,12 @@ fn tell(arguments: &Arguments, report: &Report, errors: &str) {
     let seed = report.seed;
     if report.violations.is_empty() {
         say(format!(
-            "seed {seed} ok: {} operations ({} unknown), {} events, {} seals, {} faults, {} s, \
-             serves {} ms after healing",
+            "seed {seed} ok: {} operations ({} unknown), {} events, {} deliveries, {} seals, {} faults, \
+             {} s, serves {} ms after healing",
             report.operations,
             report.unknown,
             report.events,
+            report.deliveries.delivered + report.deliveries.followed,
             report.seals,
             report.faults.values().sum::<u64>(),
             report.simulated_ms / 1000,
@@ -157,6 +159,7 @@ struct Totals {
     undecided: usize,
     seals: u64,
     recovery_ms_max: u64,
+    deliveries: Counts,
 }
 
 impl Totals {
@@ -178,6 +181,7 @@ impl Totals {
         self.undecided += report.undecided;
         self.seals += report.seals;
         self.recovery_ms_max = self.recovery_ms_max.max(report.recovery_ms);
+        self.deliveries.add(&report.deliveries);
     }
 
     fn say(&self) {
@@ -195,6 +199,12 @@ impl Totals {
         say(format!(
             "slowest recovery {} ms after healing; {} searches for an order undecided",
             self.recovery_ms_max, self.undecided,
+        ));
+        let it = &self.deliveries;
+        say(format!(
+            "{} consumers were given {} events, {} of them again and {} after they were parked; {} resets; \
+             followers {} events",
+            it.consumers, it.delivered, it.redelivered, it.replayed, it.resets, it.followed,
         ));
         say(format!("{} faults:", self.faults.values().sum::<u64>()));
         for (kind, count) in &self.faults {

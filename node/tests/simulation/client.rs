@@ -13,7 +13,7 @@ use uuid::Uuid;
 use v1::streams_client::StreamsClient;
 
 use crate::history::{
-    Action, Condition, Expected, Freshness, Notice, Outcome, Part, Removal, Seen,
+    Action, Condition, Expected, Freshness, Notice, Outcome, ParkedAt, Part, Removal, Seen,
 };
 use crate::network::SimulatedDial;
 
@@ -227,8 +227,8 @@ pub async fn read_all(mut pages: Streaming<v1::ReadAllResponse>) -> Result<Outco
     Ok(Outcome::All { next_position, events })
 }
 
-/// The type that every event has.
-const EVENT_TYPE: &str = "Happened";
+/// The types that events have.
+pub const EVENT_TYPES: [&str; 2] = ["Happened", "Changed"];
 
 fn append_request(parts: &[Part], condition: Option<&Condition>) -> v1::AppendRequest {
     let appends = parts.iter().map(|part| v1::StreamAppend {
@@ -248,11 +248,16 @@ fn append_request(parts: &[Part], condition: Option<&Condition>) -> v1::AppendRe
 fn new_event(id: Uuid, tag: Option<&str>) -> v1::NewEvent {
     v1::NewEvent {
         event_id: Some(id.to_string()),
-        event_type: EVENT_TYPE.to_owned(),
+        event_type: type_of(id).to_owned(),
         data: data(id).into(),
         tags: tag.iter().map(ToString::to_string).collect(),
         ..v1::NewEvent::default()
     }
+}
+
+/// The type of an event follows from its id.
+pub fn type_of(id: Uuid) -> &'static str {
+    EVENT_TYPES[usize::from(id.as_bytes()[14].is_multiple_of(3))]
 }
 
 /// The data of an event follows from its id, and so does their length.
@@ -260,7 +265,8 @@ fn data(id: Uuid) -> Vec<u8> {
     id.as_bytes().repeat(1 + usize::from(id.as_bytes()[15] % 12))
 }
 
-fn seen(event: &v1::Event) -> Seen {
+/// What a reader sees of an event.
+pub fn seen(event: &v1::Event) -> Seen {
     let id = Uuid::parse_str(&event.event_id).unwrap_or_default();
     Seen {
         id,
@@ -268,8 +274,9 @@ fn seen(event: &v1::Event) -> Seen {
         version: event.version,
         position: event.position,
         epoch_us: event.epoch_us,
-        intact: event.event_type == EVENT_TYPE && event.data == data(id),
+        intact: event.event_type == type_of(id) && event.data == data(id),
         notice: notice(event),
+        parked: parked(event),
     }
 }
 
@@ -291,6 +298,16 @@ fn notice(event: &v1::Event) -> Option<Notice> {
         Removal::Truncated => data.get("first_version")?.as_i64()?,
     };
     Some(Notice { stream, first_version: u64::try_from(first_version).ok()?, removal: removed })
+}
+
+/// What an event of a journal says was parked.
+fn parked(event: &v1::Event) -> Option<ParkedAt> {
+    let subscription = event.stream_id.strip_prefix("$subscription:")?.to_owned();
+    if event.event_type != "$EventParked" {
+        return None;
+    }
+    let data: serde_json::Value = serde_json::from_slice(&event.data).ok()?;
+    Some(ParkedAt { subscription, position: data.get("position")?.as_u64()? })
 }
 
 fn expectation(expected: Expected) -> Option<v1::Expectation> {

@@ -117,6 +117,8 @@ pub struct Seen {
     pub intact: bool,
     /// What a system event tells.
     pub notice: Option<Notice>,
+    /// What an entry of a subscription's journal says was parked.
+    pub parked: Option<ParkedAt>,
 }
 
 /// A stream's events below a version were removed.
@@ -126,6 +128,13 @@ pub struct Notice {
     /// The first version that can still be read.
     pub first_version: u64,
     pub removal: Removal,
+}
+
+/// An event of this subscription was parked, and stands at this position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedAt {
+    pub subscription: String,
+    pub position: u64,
 }
 
 /// How events were removed.

@@ -7,14 +7,15 @@
 //!
 //! The parts, in the order in which a run meets them: `scenario` draws what the seed stands for; `world` is the clock and
 //! the randomness of the process; `run` steps the simulation; `machine` is a node with its volume, `network` what connects
-//! them; `operator`, `client` and `workload` are those who ask; `nemesis` disturbs with `faults`; `history` is what everybody was told,
-//! and `checks` judges by it.
+//! them; `operator`, `client` and `workload` are those who ask, `delivery` those who are delivered to; `nemesis` disturbs
+//! with `faults`; `history` is what everybody was told, and `checks` judges by it.
 
 mod arguments;
 mod batch;
 mod bugs;
 mod checks;
 mod client;
+mod delivery;
 mod faults;
 mod history;
 mod machine;

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
 use hyper_util::rt::TokioIo;
@@ -37,7 +38,21 @@ impl SimulatedDial {
         let uri = format!("http://{node}:{CLIENT_PORT}");
         self.dial(Endpoint::from_shared(uri).expect("a host's name is a valid authority"))
     }
+
+    /// The same for calls that last: whoever only waits must notice that the other side is gone.
+    pub fn lasting(&self, node: &str) -> Channel {
+        let uri = format!("http://{node}:{CLIENT_PORT}");
+        let endpoint = Endpoint::from_shared(uri).expect("a host's name is a valid authority");
+        let endpoint = endpoint
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
+        self.dial(endpoint)
+    }
 }
+
+/// As the client of `reckon-api` does by default.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
 
 impl Dial for SimulatedDial {
     fn dial(&self, endpoint: Endpoint) -> Channel {

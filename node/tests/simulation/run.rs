@@ -14,8 +14,9 @@ use turmoil::Sim;
 use v1::streams_client::StreamsClient;
 
 use crate::checks::replicas::{self, Replica};
-use crate::checks::{Violation, order};
+use crate::checks::{Violation, consumers, followers, order};
 use crate::client::{Client, read_all};
+use crate::delivery::{Counts, Deliveries};
 use crate::history::{History, Outcome};
 use crate::machine::Machines;
 use crate::nemesis::Nemesis;
@@ -52,6 +53,7 @@ pub struct Report {
     /// How long the healed store took to serve, milliseconds.
     pub recovery_ms: u64,
     pub seals: u64,
+    pub deliveries: Counts,
 }
 
 /// The parts of a run.
@@ -61,6 +63,7 @@ struct Run<'s> {
     machines: Machines,
     operator: Operator,
     history: History,
+    deliveries: Deliveries,
     ending: Rc<Cell<bool>>,
 }
 
@@ -116,8 +119,8 @@ impl Run<'_> {
         });
         let ending = Rc::new(Cell::new(false));
         sim.client("operator", operator.clone().run(Rc::clone(&ending)));
-        let history = History::default();
-        Self { sim, scenario: scenario.clone(), machines, operator, history, ending }
+        let (history, deliveries) = (History::default(), Deliveries::default());
+        Self { sim, scenario: scenario.clone(), machines, operator, history, deliveries, ending }
     }
 
     fn through(&mut self, report: &mut Report) -> Result<(), Violation> {
@@ -147,13 +150,7 @@ impl Run<'_> {
         while found.borrow().is_none() {
             let now = self.sim.elapsed();
             if now > end {
-                let pending = self.operator.pending();
-                return Err(Violation::new(
-                    "serves-again",
-                    format!(
-                        "{RECOVERY_MAX:?} after everything was healed; still to do: {pending:?}"
-                    ),
-                ));
+                return Err(self.not_at_its_end());
             }
             nemesis.restart_the_ended(&mut self.sim, now);
             nemesis.undo_until(&mut self.sim, now);
@@ -165,9 +162,33 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What a run that should have ended by now still waits for.
+    fn not_at_its_end(&self) -> Violation {
+        let pending = self.operator.pending();
+        if pending.is_empty() && !self.history.pending() && !self.deliveries.is_done() {
+            let pending = self.deliveries.pending().join("; ");
+            let what = format!("{RECOVERY_MAX:?} after everything was healed: {pending}");
+            return Violation::new("all-is-delivered", what);
+        }
+        Violation::new(
+            "serves-again",
+            format!("{RECOVERY_MAX:?} after everything was healed; still to do: {pending:?}"),
+        )
+    }
+
     fn check(&self, found: &[Replica], report: &mut Report) {
-        let (mut violations, counts) = order::check(&self.history, &found[0].events);
+        let contents = &found[0].events;
+        let delivered = self.deliveries.seen();
+        let (mut violations, counts) = order::check(&self.history, contents, &delivered);
         violations.extend(replicas::check(found, &[]));
+        for consumed in &self.deliveries.consumed {
+            let told = consumers::check(consumed, &self.history, contents);
+            violations.extend(told);
+        }
+        for followed in &self.deliveries.followed {
+            violations.extend(followers::check(followed, contents));
+        }
+        report.deliveries = self.deliveries.counts();
         report.operations = counts.operations;
         report.unknown = counts.unknown;
         report.reads = counts.reads;
@@ -214,15 +235,19 @@ impl Run<'_> {
             let (history, ending) = (self.history.clone(), Rc::clone(&self.ending));
             self.sim.client(host.as_str(), workload::run(number, client, mix, history, ending));
         }
+        let nodes = &self.operator.nodes;
+        self.deliveries =
+            Deliveries::start(&mut self.sim, &self.scenario, nodes, &self.history, &self.ending);
     }
 
-    /// Waits until clients and operator have ended and every member serves, and reads all of every member.
+    /// Waits until clients and operator have ended, everything is delivered and every member serves, and reads all of
+    /// every member.
     fn start_audit(&mut self) -> Rc<RefCell<Option<Vec<Replica>>>> {
         let found = Rc::new(RefCell::new(None));
         let (result, operator) = (Rc::clone(&found), self.operator.clone());
-        let history = self.history.clone();
+        let (history, deliveries) = (self.history.clone(), self.deliveries.clone());
         self.sim.client("auditor", async move {
-            while !operator.idle() || history.pending() {
+            while !operator.idle() || history.pending() || !deliveries.is_done() {
                 tokio::time::sleep(AUDIT_AGAIN).await;
             }
             let nodes = operator.nodes.borrow().clone();

@@ -6,6 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::bugs::Bug;
+use crate::delivery::plan::Plan;
 use crate::workload::Mix;
 
 /// One run before it begins. The same seed draws the same one.
@@ -30,6 +31,8 @@ pub struct Scenario {
     /// How far the machines' clocks are apart at most, microseconds.
     pub clock_offset_us_max: i64,
     pub mix: Mix,
+    /// Subscriptions and followers.
+    pub deliveries: Plan,
     /// A known bug that is put back.
     pub bug: Option<Bug>,
 }
@@ -40,6 +43,7 @@ impl Scenario {
         let mut chance = StdRng::seed_from_u64(seed);
         let founders = if chance.random_ratio(3, 4) { 3 } else { 5 };
         let drawn = Duration::from_secs(chance.random_range(10..=16));
+        let streams = chance.random_range(3..=6);
         Self {
             seed,
             bug,
@@ -57,11 +61,12 @@ impl Scenario {
             },
             clock_offset_us_max: if chance.random() { 0 } else { 2_000_000 },
             mix: Mix {
-                streams: chance.random_range(3..=6),
+                streams,
                 pause_ms_max: chance.random_range(50..=200),
                 conditions: chance.random(),
                 removals: chance.random(),
             },
+            deliveries: Plan::draw(&mut chance, streams),
         }
     }
 

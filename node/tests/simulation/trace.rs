@@ -19,6 +19,8 @@ pub enum Kind {
     Fault = 4,
     /// The run has ended; the detail counts the changes of a node's disk.
     Ended = 5,
+    /// A consumer or a follower was given an event; the detail is its position, for consumers with the attempt.
+    Delivered = 6,
 }
 
 #[derive(Debug, Default)]

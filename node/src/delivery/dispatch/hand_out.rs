@@ -60,6 +60,7 @@ impl<E: Clone> Dispatch<E> {
         let lane = self.lanes.get_mut(&key).expect("every event has a lane");
         lane.sent += 1;
         lane.bound = Some(to);
+        lane.sent_epoch = lane.epoch;
         if lane.sent == 1 {
             lane.since = now_ms;
             if !lane.leased {

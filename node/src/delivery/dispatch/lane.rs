@@ -15,6 +15,8 @@ pub(super) struct Lane {
     pub bound: Option<ConsumerId>,
     /// Raised whenever what is in flight is taken back.
     pub epoch: u64,
+    /// The epoch of what is in flight.
+    pub sent_epoch: u64,
     /// Events that failed, and when each may be tried again.
     pub not_before: Vec<(u64, u64)>,
     /// When the lane is to be looked at again, as it stands among those that wait.
@@ -34,12 +36,19 @@ impl Lane {
             sent: 0,
             bound: None,
             epoch,
+            sent_epoch: epoch,
             not_before: Vec::new(),
             waiting: None,
             since: 0,
             leased: false,
             ready: None,
         }
+    }
+
+    /// Whether another event may be sent beside those in flight. What was taken back from their consumer comes again
+    /// with a higher epoch, which makes all that it holds of the key void: not before it has settled what it may keep.
+    pub const fn takes_more(&self) -> bool {
+        self.sent == 0 || self.sent_epoch == self.epoch
     }
 
     /// The next event to be sent.

@@ -104,7 +104,7 @@ pub struct Dispatch<E> {
     dropped: Vec<Dropped>,
     /// Whether the next event that is dropped belongs to the last range of `dropped`.
     dropping: bool,
-    replayed: Vec<u64>,
+    replayed: BTreeSet<u64>,
     counters: Counters,
     /// Events that are done since the last report.
     finished: u64,
@@ -133,7 +133,7 @@ impl<E: Clone> Dispatch<E> {
             parked: Vec::new(),
             dropped: Vec::new(),
             dropping: false,
-            replayed: Vec::new(),
+            replayed: BTreeSet::new(),
             counters: Counters::default(),
             finished: 0,
         }
@@ -353,7 +353,7 @@ impl<E: Clone> Dispatch<E> {
             }
         }
         if entry.replayed {
-            self.replayed.push(position);
+            self.replayed.insert(position);
         }
         self.done_to = self.done_to.max(position + 1);
         if let Some(lane) = self.lanes.get_mut(&entry.key) {
@@ -382,7 +382,7 @@ impl<E: Clone> Dispatch<E> {
             (Some(next), None) => Some((next, None)),
             (Some(next), Some(bound)) => {
                 let window = self.consumers.get(&bound).map_or(0, |consumer| consumer.key_window);
-                (lane.sent < window).then_some((next, Some(bound)))
+                (lane.sent < window && lane.takes_more()).then_some((next, Some(bound)))
             }
             (None, _) => None,
         };

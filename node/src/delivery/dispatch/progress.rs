@@ -1,5 +1,6 @@
 //! What is to be written down: how far the subscription has come, and what was parked, dropped and replayed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Dispatch, Key};
@@ -44,7 +45,7 @@ pub struct Reported<E> {
     pub progress: Progress,
     pub parked: Vec<ParkedEvent<E>>,
     pub dropped: Vec<Dropped>,
-    pub replayed: Vec<u64>,
+    pub replayed: BTreeSet<u64>,
 }
 
 impl<E: Clone> Dispatch<E> {
@@ -109,7 +110,7 @@ impl<E: Clone> Dispatch<E> {
         let Reported { parked, dropped, replayed, .. } = reported;
         self.parked.splice(0..0, parked);
         self.dropped.splice(0..0, dropped);
-        self.replayed.splice(0..0, replayed);
+        self.replayed.extend(replayed);
         self.finished += 1;
     }
 
@@ -130,7 +131,7 @@ impl<E: Clone> Dispatch<E> {
 
     /// A replayed event that is not there any more is done.
     pub fn replay_is_done(&mut self, position: u64) {
-        self.replayed.push(position);
+        self.replayed.insert(position);
     }
 
     /// How many parked events wait to be written down.

@@ -136,7 +136,7 @@ impl<E: Clone> Dispatch<E> {
         let Entry { key, event, deliveries, replayed, .. } = entry;
         if replayed {
             // That it was parked again says so.
-            self.replayed.retain(|&at| at != position);
+            self.replayed.remove(&position);
         }
         self.park_event(position, Arc::clone(&key), event, deliveries, reason);
         if self.settings.hold_key {
@@ -156,7 +156,7 @@ impl<E: Clone> Dispatch<E> {
             self.lanes.get(key).map_or(Vec::new(), |lane| lane.queue.iter().copied().collect());
         for position in waiting {
             if let Some(Entry { event, deliveries, .. }) = self.finish(position) {
-                self.replayed.retain(|&at| at != position);
+                self.replayed.remove(&position);
                 let reason = super::KEY_IS_HELD.to_owned();
                 self.park_event(position, Arc::clone(key), event, deliveries, reason);
             }

@@ -134,7 +134,7 @@ impl Advance {
             progress: option(reader, Progress::read)?,
             parked: read_all(reader, Parked::read)?,
             dropped: read_all(reader, Dropped::read)?,
-            replayed: ascending(reader)?,
+            replayed: ascending(reader)?.into_iter().collect(),
         })
     }
 }

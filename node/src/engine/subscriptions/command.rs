@@ -1,5 +1,7 @@
 //! What is proposed to the log about subscriptions.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::state::Progress;
@@ -40,8 +42,8 @@ pub struct Advance {
     pub progress: Option<Progress>,
     pub parked: Vec<Parked>,
     pub dropped: Vec<Dropped>,
-    /// Replayed events that are done.
-    pub replayed: Vec<u64>,
+    /// Replayed events that are done. A set, for they end in any order and are written as steps that only go up.
+    pub replayed: BTreeSet<u64>,
 }
 
 /// An event that is tried no more.

@@ -1,5 +1,7 @@
 //! Subscriptions as the log has them.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::engine::{
     Advance, Dropped, Parked, Pending, Progress, SUBSCRIPTIONS_STREAM, SubscriptionCommand,
@@ -23,7 +25,7 @@ fn advance_of(name: &str, state: &SubscriptionState) -> Advance {
         progress: None,
         parked: Vec::new(),
         dropped: Vec::new(),
-        replayed: Vec::new(),
+        replayed: BTreeSet::new(),
     }
 }
 
@@ -183,8 +185,11 @@ fn parked_events_are_replayed_or_discarded_and_then_let_their_key_go() {
     assert_eq!(now.replaying.iter().copied().collect::<Vec<_>>(), [5, 7]);
 
     // One is done, the other one is parked again.
-    let again =
-        Advance { replayed: vec![5], parked: vec![parked(7, false)], ..advance_of("mail", &now) };
+    let again = Advance {
+        replayed: [5].into(),
+        parked: vec![parked(7, false)],
+        ..advance_of("mail", &now)
+    };
     tested.command(advance(vec![again]));
     let now = tested.known("mail");
     assert_eq!((now.parked.len(), now.replaying.len()), (1, 0));
@@ -256,7 +261,7 @@ fn commands_are_read_as_they_were_written() {
                 }),
                 parked: vec![parked(5, true)],
                 dropped: vec![Dropped { first_position: 1, last_position: 3, events: 2 }],
-                replayed: vec![4, 9],
+                replayed: [9, 4].into(),
             }],
         },
         SubscriptionCommand::Unpark(Unpark {

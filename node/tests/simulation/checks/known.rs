@@ -30,10 +30,11 @@ pub struct Order<'h> {
 }
 
 impl<'h> Order<'h> {
-    /// Puts together what the operations and the final contents tell.
+    /// Puts together what the operations, the final contents and what was delivered tell.
     pub fn new(
         operations: &'h [Operation],
         contents: &[Seen],
+        delivered: &[Seen],
         violations: &mut Vec<Violation>,
     ) -> Self {
         let mut order = Self::default();
@@ -46,6 +47,9 @@ impl<'h> Order<'h> {
         }
         for seen in contents {
             order.tell_seen(seen, "the final contents", violations);
+        }
+        for seen in delivered {
+            order.tell_seen(seen, "a consumer or follower", violations);
         }
         for operation in operations {
             match (&operation.action, &operation.outcome) {

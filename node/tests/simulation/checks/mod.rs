@@ -1,5 +1,7 @@
 //! What must hold after a run, each check under the name by which a failure is told.
 
+pub mod consumers;
+pub mod followers;
 pub mod linearizable;
 pub mod linearizable_tests;
 pub mod order;

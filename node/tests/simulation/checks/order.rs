@@ -26,11 +26,11 @@ pub struct Counts {
     pub undecided: usize,
 }
 
-/// Checks a history against the contents that all replicas have in the end.
-pub fn check(history: &History, contents: &[Seen]) -> (Vec<Violation>, Counts) {
+/// Checks a history, and what was delivered, against the contents that all replicas have in the end.
+pub fn check(history: &History, contents: &[Seen], delivered: &[Seen]) -> (Vec<Violation>, Counts) {
     let operations = history.operations();
     let mut violations = Vec::new();
-    let order = Order::new(&operations, contents, &mut violations);
+    let order = Order::new(&operations, contents, delivered, &mut violations);
     kept(&order, contents, &mut violations);
     gapless(contents, &mut violations);
     for operation in &operations {
