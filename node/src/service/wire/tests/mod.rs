@@ -4,6 +4,7 @@ mod answers;
 mod append;
 mod refusals;
 mod requests;
+mod subscription;
 
 use std::sync::Arc;
 
