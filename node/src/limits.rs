@@ -278,6 +278,9 @@ const _: () = {
 /// Most subscriptions of a store: each stands whole in every checkpoint, and is looked at by the leader.
 pub const SUBSCRIPTIONS_MAX: usize = 10_000;
 
+/// Largest definition of a subscription, in bytes as it is kept.
+pub const SUBSCRIPTION_DEFINITION_BYTES_MAX: usize = 64 << 10;
+
 /// Longest name of a subscription, in bytes of UTF-8. Its journal's stream id has room for it.
 pub const SUBSCRIPTION_NAME_BYTES_MAX: usize = 256;
 

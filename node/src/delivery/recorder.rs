@@ -57,7 +57,15 @@ async fn run(proposer: Proposer, waiting: Arc<Mutex<mpsc::Receiver<Report>>>) {
             }
         }
         let command = Command::Subscription(SubscriptionCommand::Advance { advances });
-        let decided = proposer.propose(command.encode()).await.map(drop);
+        let encoded = command.encode();
+        let decided = match Command::decode(&encoded) {
+            Ok(_) => proposer.propose(encoded).await.map(drop),
+            // A log with an entry that nobody can read would end every member.
+            Err(error) => {
+                tracing::error!(%error, "what subscriptions did cannot be written");
+                Err(ProposeError::Unknown)
+            }
+        };
         for answer in answers {
             // Whoever reported may be gone.
             let _ = answer.send(decided.clone());

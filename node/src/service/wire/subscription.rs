@@ -14,6 +14,10 @@ use crate::limits;
 
 const NAME: Limit =
     Limit { name: "subscription_name_bytes_max", maximum: limits::SUBSCRIPTION_NAME_BYTES_MAX };
+const DEFINITION: Limit = Limit {
+    name: "subscription_definition_bytes_max",
+    maximum: limits::SUBSCRIPTION_DEFINITION_BYTES_MAX,
+};
 const URL: Limit = Limit { name: "sink_url_bytes_max", maximum: limits::SINK_URL_BYTES_MAX };
 const HEADERS: Limit = Limit { name: "sink_headers_max", maximum: limits::SINK_HEADERS_MAX };
 const HEADER: Limit =
@@ -118,6 +122,10 @@ pub fn definition(
     definition.strategy = strategy(definition.strategy)?.into();
     if let Some(sink) = &mut definition.sink {
         fill_sink(sink)?;
+    }
+    if definition.encoded_len() > DEFINITION.maximum {
+        let bytes = definition.encoded_len();
+        return Err(limit_exceeded("definition", DEFINITION, bytes, "bytes; ask for less"));
     }
     Ok(definition)
 }

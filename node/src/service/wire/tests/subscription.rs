@@ -97,3 +97,13 @@ fn only_what_decides_which_events_there_are_cannot_be_changed() {
         assert_eq!(wire::unchangeable_difference(&before, &after), field);
     }
 }
+
+#[test]
+fn a_definition_that_is_too_large_is_refused() {
+    let headers = (0..60).map(|number| (format!("x-{number}"), "v".repeat(2_000))).collect();
+    let url = "http://mail/".to_owned();
+    let sink = Some(v1::Sink { url, headers, ..v1::Sink::default() });
+    let large = v1::SubscriptionDefinition { sink, ..given() };
+    let refused = wire::definition(Some(large)).expect_err("it is too much");
+    assert_eq!(Reason::of(&refused), Some(Reason::LimitExceeded));
+}
