@@ -133,6 +133,13 @@ impl<E: Clone> Dispatch<E> {
         self.replayed.insert(position);
     }
 
+    /// Whether an event that is to be delivered again is in here, or has ended and that is not written down.
+    pub fn has_replay(&self, position: u64) -> bool {
+        self.entries.get(&position).is_some_and(|entry| entry.replayed)
+            || self.replayed.contains(&position)
+            || self.parked.iter().any(|parked| parked.position == position)
+    }
+
     /// How many parked events wait to be written down.
     pub fn unreported_parked(&self) -> usize {
         self.parked.len()
