@@ -21,6 +21,8 @@ use crate::service::{consistency, proposed};
 #[derive(Debug, Clone)]
 pub(super) struct Leading {
     pub member: Arc<Member>,
+    /// In which it has shown that.
+    pub term: u64,
     pub deadline: Instant,
 }
 
@@ -95,12 +97,11 @@ impl SubscriptionsService {
         member: &Arc<Member>,
         deadline: Instant,
     ) -> Result<Leading, Status> {
-        if !member.leads() {
-            return Err(Reason::NotLeader.plain("the leadership moved; try again"));
-        }
+        let moved = || Reason::NotLeader.plain("the leadership moved; try again");
+        let term = member.leads_in().ok_or_else(moved)?;
         consistency::ensure(member, None, deadline).await?;
         check_activated(member)?;
-        Ok(Leading { member: Arc::clone(member), deadline })
+        Ok(Leading { member: Arc::clone(member), term, deadline })
     }
 }
 
