@@ -13,6 +13,7 @@ use super::SubscriptionsService;
 use crate::engine::{Command, Outcome, SubscriptionCommand};
 use crate::limits;
 use crate::raft::Member;
+use crate::raft::proposer::ProposeError;
 use crate::service::admission::{RETRY_PAUSE, check_activated};
 use crate::service::forward::{Decider, Unsent, deadline_exceeded};
 use crate::service::{consistency, proposed};
@@ -37,6 +38,28 @@ impl Leading {
 }
 
 impl SubscriptionsService {
+    /// Has a change of a subscription decided, and its emitter told of it: also when that takes so long that nobody waits
+    /// for it any more, for the emitter would go on with what was, and nothing of that would be written down.
+    pub(super) async fn change(
+        &self,
+        leading: &Leading,
+        name: &str,
+        command: SubscriptionCommand,
+    ) -> Result<Outcome, Status> {
+        let command = Command::Subscription(command).encode();
+        let (proposer, name) = (leading.member.proposer().clone(), name.to_owned());
+        let emitters = self.emitters(&leading.member).clone();
+        let change = async move {
+            let decided = proposer.propose(command).await;
+            emitters.refresh(&name).await;
+            decided
+        };
+        let changing = tokio::spawn(change);
+        let changed = tokio::time::timeout_at(leading.deadline, changing).await;
+        let changed = changed.map_err(|_elapsed| deadline_exceeded())?;
+        proposed(changed.unwrap_or(Err(ProposeError::Unknown)))
+    }
+
     /// Answers here if this node leads, or has the leader answer. An election is waited for.
     pub(super) async fn on_leader<M, T, H, F>(
         &self,
