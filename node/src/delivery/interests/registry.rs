@@ -112,13 +112,14 @@ impl Registry {
         }
     }
 
+    /// In the order in which they came: who reads first is no matter of a map's seed.
     pub fn wake_everybody(&self) {
-        wake(&self.everything);
-        wake(&self.everything_with_system);
-        for named in [&self.streams, &self.types, &self.tags] {
-            for waiting in named.values() {
-                wake(waiting);
-            }
+        let named = [&self.streams, &self.types, &self.tags].into_iter().flat_map(HashMap::values);
+        let everybody = [&self.everything, &self.everything_with_system].into_iter().chain(named);
+        let mut everybody: Vec<_> = everybody.flatten().collect();
+        everybody.sort_unstable_by_key(|(id, _)| *id);
+        for (_, waker) in everybody {
+            waker.notify_one();
         }
     }
 }
