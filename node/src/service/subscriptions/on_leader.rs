@@ -54,6 +54,11 @@ impl SubscriptionsService {
             emitters.refresh(&name).await;
             decided
         };
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::has(crate::planted::Planted::RefreshLost) {
+            let changed = tokio::time::timeout_at(leading.deadline, change).await;
+            return proposed(changed.map_err(|_elapsed| deadline_exceeded())?);
+        }
         let changing = tokio::spawn(change);
         let changed = tokio::time::timeout_at(leading.deadline, changing).await;
         let changed = changed.map_err(|_elapsed| deadline_exceeded())?;
