@@ -13,6 +13,18 @@ pub enum Planted {
     PurgeMarkLost = 2,
     /// A leader reads without proof that it still leads.
     ReadWithoutReadIndex = 3,
+    /// A source goes on behind some events without handing them out.
+    SourceSkips = 4,
+    /// A subscription's checkpoint counts what consumers hold as done.
+    InFlightIsDone = 5,
+    /// A new leader delivers from the checkpoint on, and nothing that was pending before it.
+    PendingForgotten = 6,
+    /// Some new events wake nobody.
+    WakeForgotten = 7,
+    /// An event that is tried again comes behind the others of its key.
+    RetryOvertaken = 8,
+    /// What is decided of a subscription after its caller has gone is not told to those who deliver.
+    RefreshLost = 9,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use reckon_api::{Reason, v1};
 use tokio::sync::{Mutex, oneshot};
@@ -55,11 +54,13 @@ impl Emitters {
         emitters
     }
 
-    /// The emitter of a subscription, started if it does not run. This node has to have shown that it leads, and that it
-    /// has applied what was committed then.
-    pub async fn get(&self, name: &str) -> Result<EmitterHandle, Status> {
+    /// The emitter of a subscription, started if it does not run. In this term the node has to have shown that it leads,
+    /// and that it has applied what was committed then: after another leader there may be more.
+    pub async fn get(&self, name: &str, term: u64) -> Result<EmitterHandle, Status> {
         let mut leading = self.0.leading.lock().await;
-        let term = self.term().ok_or_else(moved)?;
+        if self.0.member.leads_in() != Some(term) {
+            return Err(moved());
+        }
         if leading.term != term {
             leading.stop.cancel();
             *leading = Leading { term, ..Leading::default() };
@@ -133,19 +134,12 @@ impl Emitters {
 
     /// Whether this node leads.
     pub fn leads(&self) -> bool {
-        self.term().is_some()
+        self.0.member.leads()
     }
 
     /// Every subscription that there is.
     pub fn registered(&self) -> Subscriptions {
         self.0.member.reader().subscriptions()
-    }
-
-    /// The term in which this node leads.
-    fn term(&self) -> Option<u64> {
-        let metrics = self.0.member.raft().metrics();
-        let metrics = metrics.borrow_watched();
-        (metrics.state == ServerState::Leader).then_some(metrics.current_term)
     }
 
     async fn end_all(&self, term: Option<u64>) {
@@ -163,7 +157,7 @@ async fn end_with_the_leadership(node: Node, emitters: Emitters) {
     let drained = node.drained();
     tokio::pin!(drained);
     loop {
-        let term = emitters.term();
+        let term = emitters.0.member.leads_in();
         emitters.end_all(term).await;
         tokio::select! {
             changed = metrics.changed() => if changed.is_err() { break },

@@ -353,7 +353,14 @@ impl Member {
     }
 
     pub fn leads(&self) -> bool {
-        self.raft.metrics().borrow_watched().state == ServerState::Leader
+        self.leads_in().is_some()
+    }
+
+    /// The term in which this node leads.
+    pub fn leads_in(&self) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.state == ServerState::Leader).then_some(metrics.current_term)
     }
 
     /// Waits until somebody leads; false when nobody does by then.

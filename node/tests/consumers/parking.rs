@@ -142,3 +142,21 @@ async fn an_event_that_an_expression_cannot_judge_is_parked_and_the_rest_goes_on
     assert_eq!(parked[0].version, 1);
     assert!(parked[0].reason.contains("steps"), "{}", parked[0].reason);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_parked_again_is_delivered_again_as_often_as_that_is_asked() {
+    let (_store, client) = one_node().await;
+    append(&client, &["a"]).await;
+    create(&client, to_all("mail")).await.unwrap();
+    let mut consumer = Tested::of(&client, "mail").await;
+    let first = consumer.next().await;
+    consumer.park(&first, "not now");
+    for _ in 0..3 {
+        until_parked(&client, 1).await;
+        assert_eq!(replay(&client, &[]).await, 1);
+        let again = consumer.next().await;
+        assert!(again.replayed);
+        consumer.park(&again, "nor now");
+    }
+    until_parked(&client, 1).await;
+}

@@ -9,6 +9,12 @@
 //! | `vote-behind-log` | a vote is answered at once, and written behind the entries that follow it | `serves-again`, `nodes-live`; in a debug build also `no-panic` |
 //! | `purge-mark-lost` | the log forgets up to where it was purged | `nodes-live`, `serves-again` |
 //! | `read-without-read-index` | a leader reads without proof that it still leads | `real-time-order`, `linearizable` |
+//! | `source-skips` | a source goes on behind events that it did not hand out | `nothing-is-skipped`, `keys-are-in-order`, `followers-miss-nothing` |
+//! | `in-flight-is-done` | a subscription's checkpoint counts what consumers hold as done | `nothing-is-skipped`, `keys-are-in-order`, `what-is-done-stays-done` |
+//! | `pending-forgotten` | a new leader does not deliver what was pending before the checkpoint | `nothing-is-skipped`, `keys-are-in-order` |
+//! | `wake-forgotten` | some new events wake nobody | `all-is-delivered` |
+//! | `retry-overtaken` | an event that is tried again comes behind the others of its key | `keys-are-in-order` |
+//! | `refresh-lost` | what is decided after its caller has gone is not told to those who deliver | `all-is-delivered` |
 //! | `node-id-reused` | an emptied volume comes back under its old node id | `serves-again`, `linearizable`, `real-time-order`; in a debug build also `no-panic`, `nodes-live` |
 
 use std::str::FromStr;
@@ -25,15 +31,27 @@ pub enum Bug {
     PurgeMarkLost,
     ReadWithoutReadIndex,
     NodeIdReused,
+    SourceSkips,
+    InFlightIsDone,
+    PendingForgotten,
+    WakeForgotten,
+    RetryOvertaken,
+    RefreshLost,
 }
 
 impl Bug {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 11] = [
         Self::AckBeforeFsync,
         Self::VoteBehindLog,
         Self::PurgeMarkLost,
         Self::ReadWithoutReadIndex,
         Self::NodeIdReused,
+        Self::SourceSkips,
+        Self::InFlightIsDone,
+        Self::PendingForgotten,
+        Self::WakeForgotten,
+        Self::RetryOvertaken,
+        Self::RefreshLost,
     ];
 
     /// Its name on the command line.
@@ -44,6 +62,12 @@ impl Bug {
             Self::PurgeMarkLost => "purge-mark-lost",
             Self::ReadWithoutReadIndex => "read-without-read-index",
             Self::NodeIdReused => "node-id-reused",
+            Self::SourceSkips => "source-skips",
+            Self::InFlightIsDone => "in-flight-is-done",
+            Self::PendingForgotten => "pending-forgotten",
+            Self::WakeForgotten => "wake-forgotten",
+            Self::RetryOvertaken => "retry-overtaken",
+            Self::RefreshLost => "refresh-lost",
         }
     }
 
@@ -52,7 +76,15 @@ impl Bug {
         match self {
             Self::VoteBehindLog => Some(Fault::ForgottenVote),
             Self::NodeIdReused => Some(Fault::VolumeLoss),
-            Self::AckBeforeFsync | Self::PurgeMarkLost | Self::ReadWithoutReadIndex => None,
+            // Somebody else has to lead, soon and often.
+            Self::InFlightIsDone | Self::PendingForgotten => Some(Fault::Crash),
+            Self::AckBeforeFsync
+            | Self::PurgeMarkLost
+            | Self::ReadWithoutReadIndex
+            | Self::SourceSkips
+            | Self::WakeForgotten
+            | Self::RetryOvertaken
+            | Self::RefreshLost => None,
         }
     }
 
@@ -66,6 +98,12 @@ impl Bug {
                 Self::VoteBehindLog => Planted::VoteBehindLog,
                 Self::PurgeMarkLost => Planted::PurgeMarkLost,
                 Self::ReadWithoutReadIndex => Planted::ReadWithoutReadIndex,
+                Self::SourceSkips => Planted::SourceSkips,
+                Self::InFlightIsDone => Planted::InFlightIsDone,
+                Self::PendingForgotten => Planted::PendingForgotten,
+                Self::WakeForgotten => Planted::WakeForgotten,
+                Self::RetryOvertaken => Planted::RetryOvertaken,
+                Self::RefreshLost => Planted::RefreshLost,
             };
             planted::plant(planted);
             true

@@ -164,6 +164,7 @@ impl Run<'_> {
 
     /// What a run that should have ended by now still waits for.
     fn not_at_its_end(&self) -> Violation {
+        self.deliveries.tell();
         let pending = self.operator.pending();
         if pending.is_empty() && !self.history.pending() && !self.deliveries.is_done() {
             let pending = self.deliveries.pending().join("; ");
@@ -178,6 +179,7 @@ impl Run<'_> {
 
     fn check(&self, found: &[Replica], report: &mut Report) {
         let contents = &found[0].events;
+        self.deliveries.tell();
         let delivered = self.deliveries.seen();
         let (mut violations, counts) = order::check(&self.history, contents, &delivered);
         violations.extend(replicas::check(found, &[]));

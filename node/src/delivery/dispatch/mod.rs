@@ -264,7 +264,9 @@ impl<E: Clone> Dispatch<E> {
     /// Takes an event in. Positions ascend, but for those that are replayed or were pending before.
     pub fn offer(&mut self, offered: Offered<E>) -> Result<(), BufferFull> {
         let Offered { position, key, weight, event, failures, replayed } = offered;
-        if self.entries.contains_key(&position) {
+        if let Some(entry) = self.entries.get_mut(&position) {
+            // After a reset it comes as it is and because it was asked for: once is enough for both.
+            entry.replayed |= replayed;
             return Ok(());
         }
         if !replayed && self.held.contains_key(&key) {

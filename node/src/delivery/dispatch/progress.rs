@@ -74,7 +74,13 @@ impl<E: Clone> Dispatch<E> {
     /// How far the subscription has come: the lowest position behind everything that is done, and what before it is
     /// not. So no event that is done is delivered again, unless more of them are pending before it than are kept.
     pub fn progress(&self) -> Progress {
-        let mut unfinished = self.entries.iter().filter(|(_, entry)| !entry.replayed).peekable();
+        let unfinished = self.entries.iter().filter(|(_, entry)| !entry.replayed);
+        #[cfg(feature = "planted-bugs")]
+        let unfinished = unfinished.filter(|(_, entry)| {
+            use crate::planted::{Planted, has};
+            !(has(Planted::InFlightIsDone) && entry.flight.is_some())
+        });
+        let mut unfinished = unfinished.peekable();
         let Some(&(&first, _)) = unfinished.peek() else {
             return Progress::upto(self.read_to.max(self.done_to));
         };
@@ -132,6 +138,13 @@ impl<E: Clone> Dispatch<E> {
     /// A replayed event that is not there any more is done.
     pub fn replay_is_done(&mut self, position: u64) {
         self.replayed.insert(position);
+    }
+
+    /// Whether an event that is to be delivered again is in here, or has ended and that is not written down.
+    pub fn has_replay(&self, position: u64) -> bool {
+        self.entries.get(&position).is_some_and(|entry| entry.replayed)
+            || self.replayed.contains(&position)
+            || self.parked.iter().any(|parked| parked.position == position)
     }
 
     /// How many parked events wait to be written down.

@@ -105,6 +105,13 @@ impl<E: Clone> Dispatch<E> {
         let pause_ms = after_ms.unwrap_or_else(|| self.settings.backoff_ms(failures));
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.put_off(position, now_ms.saturating_add(pause_ms));
+            #[cfg(feature = "planted-bugs")]
+            if crate::planted::has(crate::planted::Planted::RetryOvertaken)
+                && let Some(place) = lane.place_of(position)
+            {
+                lane.queue.remove(place);
+                lane.queue.push_back(position);
+            }
         }
         self.refresh(&key);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Emitter;
+use super::{Emitter, End};
 use crate::delivery::dispatch::{Dispatch, ParkedEvent, Reported};
 use crate::engine::{Advance, Parked, Progress, RecordedEvent};
 use crate::limits;
@@ -49,8 +49,16 @@ impl Reporting {
         }
     }
 
-    /// Looks whether what was under way has ended, and takes back what could not be written.
-    pub fn take_if_done(&mut self, dispatch: &mut Dispatch<RecordedEvent>) {
+    /// Whether the end of an event's replay is being written.
+    pub fn is_writing(&self, position: u64) -> bool {
+        self.under_way.as_ref().is_some_and(|UnderWay { reported, .. }| {
+            reported.replayed.contains(&position)
+                || reported.parked.iter().any(|parked| parked.position == position)
+        })
+    }
+
+    /// Looks whether what was under way has ended, and takes back what could not be written; whether it was written.
+    fn take_if_done(&mut self, dispatch: &mut Dispatch<RecordedEvent>) -> bool {
         if self.ended.is_none()
             && let Some(UnderWay { written, .. }) = &mut self.under_way
         {
@@ -60,8 +68,8 @@ impl Reporting {
                 Err(oneshot::error::TryRecvError::Closed) => Some(Err(ProposeError::Unknown)),
             };
         }
-        let Some(ended) = self.ended.take() else { return };
-        let Some(UnderWay { reported, .. }) = self.under_way.take() else { return };
+        let Some(ended) = self.ended.take() else { return false };
+        let Some(UnderWay { reported, .. }) = self.under_way.take() else { return false };
         self.failed = ended.is_err();
         match ended {
             Ok(()) => self.written = reported.progress,
@@ -71,6 +79,7 @@ impl Reporting {
                 dispatch.unreported(reported);
             }
         }
+        !self.failed
     }
 }
 
@@ -136,20 +145,23 @@ impl Emitter {
         self.reporting.begun_at = Some(now);
     }
 
-    /// After a report has ended: what it wrote may be what others waited for, and what the store has of held keys.
-    pub(super) fn after_report(&mut self) {
-        if self.reporting.under_way.is_some() || self.reporting.failed {
-            return;
+    /// Looks whether a report has ended: what it wrote may be what others waited for, and what the store has of held keys
+    /// and of events that are to be delivered again.
+    pub(super) async fn take_report(&mut self) -> Result<(), End> {
+        if !self.reporting.take_if_done(&mut self.dispatch) {
+            return Ok(());
         }
-        if self.definition.message.hold_key
-            && let Some(state) = self.around.reader.subscription(&self.target.name)
-            && state.id == self.target.id
+        let state = self.around.reader.subscription(&self.target.name);
+        if let Some(state) = state.filter(|it| it.id == self.target.id)
+            && state.generation == self.generation
         {
+            self.take_replays_in(&state).await.map_err(End::Failed)?;
             self.dispatch.set_held(super::held_keys(&state));
         }
         if !self.is_dirty() {
             self.let_go();
         }
+        Ok(())
     }
 
     /// Everything is written down.

@@ -115,25 +115,24 @@ impl Emitter {
         let (definition, reader) = (self.compiled(state).await?, self.around.reader.clone());
         let known = Arc::clone(state);
         let loading = move || Loaded::new(definition, &known, &reader);
-        let Loaded { definition, dispatch, source, replaying } =
-            self.around.offload.run(loading).await?;
+        let Loaded { definition, dispatch, source } = self.around.offload.run(loading).await?;
         self.generation = state.generation;
         self.dispatch.restart_as(dispatch);
         self.definition = definition;
         self.source = source;
-        self.replaying = replaying;
         self.reporting = Reporting::new(self.dispatch.progress());
         (self.caught_up, self.live) = (false, false);
         Ok(())
     }
 
-    /// Takes events in that were parked and are to be delivered again.
-    async fn take_replays_in(
+    /// Takes events in that were parked and are to be delivered again. One whose last replay has ended, but is not
+    /// written down yet, is looked at again once it is: it may have been parked and asked for anew.
+    pub(super) async fn take_replays_in(
         &mut self,
         state: &Arc<SubscriptionState>,
     ) -> Result<(), EmitterError> {
-        self.replaying.retain(|position| state.replaying.contains(position));
-        let new: Vec<u64> = state.replaying.difference(&self.replaying).copied().collect();
+        let known = |at: u64| self.dispatch.has_replay(at) || self.reporting.is_writing(at);
+        let new: Vec<u64> = state.replaying.iter().copied().filter(|&at| !known(at)).collect();
         if new.is_empty() {
             return Ok(());
         }
@@ -143,7 +142,6 @@ impl Emitter {
             events.collect::<Result<Vec<_>, crate::engine::ReadError>>()
         };
         for (position, event) in self.around.offload.run(reading).await? {
-            self.replaying.insert(position);
             match event {
                 Some(event) => super::offer(&mut self.dispatch, &self.definition, event, 0, true),
                 None => self.dispatch.replay_is_done(position),

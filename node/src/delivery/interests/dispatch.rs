@@ -38,6 +38,13 @@ fn look(interests: &Interests, reader: &StateReader, from: u64) -> u64 {
         return next_position;
     }
     match reader.recent_records(from, limits::WAKE_RECORDS_MAX) {
+        #[cfg(feature = "planted-bugs")]
+        Some(recent)
+            if crate::planted::has(crate::planted::Planted::WakeForgotten)
+                && recent.next_position.is_multiple_of(2) =>
+        {
+            recent.next_position.max(from + 1)
+        }
         Some(recent) if !recent.records.is_empty() => {
             interests.wake(&recent.records);
             recent.next_position

@@ -31,7 +31,7 @@ impl SubscriptionsService {
             ));
         }
         let emitters = self.emitters(&leading.member);
-        let emitter = emitters.get(&found.name).await?;
+        let emitter = emitters.get(&found.name, leading.term).await?;
         let (answer, written) = oneshot::channel();
         let moved = || Reason::NotLeader.plain("the leadership moved; try again");
         let told = emitter.tell(Order::AckUpto { position, answer }).await;

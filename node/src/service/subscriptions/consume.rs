@@ -86,7 +86,7 @@ impl SubscriptionsService {
         let emitters = self.emitters(member);
         loop {
             let found = find(&leading.member.reader(), open.subscription.as_ref())?;
-            let emitter = emitters.get(&found.name).await?;
+            let emitter = emitters.get(&found.name, leading.term).await?;
             let (answer, attached) = oneshot::channel();
             let consumer = NewConsumer {
                 name: open.consumer.clone(),

@@ -99,12 +99,11 @@ impl SubscriptionsService {
                 revision: found.state.revision,
                 definition: definition.encode_to_vec().into(),
             };
-            match leading.decide(command).await {
+            match self.change(&leading, &found.name, command).await {
                 // Somebody else was faster: look again.
                 Err(status) if Reason::of(&status) == Some(Reason::SubscriptionChanged) => {}
                 decided => {
                     let (state, changed) = registered(decided?)?;
-                    self.emitters(&leading.member).refresh(&found.name).await;
                     let subscription = Some(self.shown(&found.name, &state).await?);
                     return Ok(v1::UpdateSubscriptionResponse { subscription, changed });
                 }
@@ -163,8 +162,8 @@ impl SubscriptionsService {
                 [("subscription", found.name), ("type", is_of)],
             ));
         }
-        leading.decide(SubscriptionCommand::Delete { target: found.target() }).await?;
-        self.emitters(&leading.member).refresh(&found.name).await;
+        let command = SubscriptionCommand::Delete { target: found.target() };
+        self.change(&leading, &found.name, command).await?;
         Ok(v1::DeleteSubscriptionResponse {})
     }
 
@@ -209,8 +208,7 @@ impl SubscriptionsService {
         .await
         .flatten()?;
         let command = SubscriptionCommand::Reset { target, next_position };
-        let (state, _) = registered(leading.decide(command).await?)?;
-        self.emitters(&leading.member).refresh(&found.name).await;
+        let (state, _) = registered(self.change(&leading, &found.name, command).await?)?;
         let subscription = Some(self.shown(&found.name, &state).await?);
         Ok(v1::ResetSubscriptionResponse { subscription })
     }

@@ -13,6 +13,7 @@ use super::SubscriptionsService;
 use crate::engine::{Command, Outcome, SubscriptionCommand};
 use crate::limits;
 use crate::raft::Member;
+use crate::raft::proposer::ProposeError;
 use crate::service::admission::{RETRY_PAUSE, check_activated};
 use crate::service::forward::{Decider, Unsent, deadline_exceeded};
 use crate::service::{consistency, proposed};
@@ -21,6 +22,8 @@ use crate::service::{consistency, proposed};
 #[derive(Debug, Clone)]
 pub(super) struct Leading {
     pub member: Arc<Member>,
+    /// In which it has shown that.
+    pub term: u64,
     pub deadline: Instant,
 }
 
@@ -35,6 +38,33 @@ impl Leading {
 }
 
 impl SubscriptionsService {
+    /// Has a change of a subscription decided, and its emitter told of it: also when that takes so long that nobody waits
+    /// for it any more, for the emitter would go on with what was, and nothing of that would be written down.
+    pub(super) async fn change(
+        &self,
+        leading: &Leading,
+        name: &str,
+        command: SubscriptionCommand,
+    ) -> Result<Outcome, Status> {
+        let command = Command::Subscription(command).encode();
+        let (proposer, name) = (leading.member.proposer().clone(), name.to_owned());
+        let emitters = self.emitters(&leading.member).clone();
+        let change = async move {
+            let decided = proposer.propose(command).await;
+            emitters.refresh(&name).await;
+            decided
+        };
+        #[cfg(feature = "planted-bugs")]
+        if crate::planted::has(crate::planted::Planted::RefreshLost) {
+            let changed = tokio::time::timeout_at(leading.deadline, change).await;
+            return proposed(changed.map_err(|_elapsed| deadline_exceeded())?);
+        }
+        let changing = tokio::spawn(change);
+        let changed = tokio::time::timeout_at(leading.deadline, changing).await;
+        let changed = changed.map_err(|_elapsed| deadline_exceeded())?;
+        proposed(changed.unwrap_or(Err(ProposeError::Unknown)))
+    }
+
     /// Answers here if this node leads, or has the leader answer. An election is waited for.
     pub(super) async fn on_leader<M, T, H, F>(
         &self,
@@ -95,12 +125,11 @@ impl SubscriptionsService {
         member: &Arc<Member>,
         deadline: Instant,
     ) -> Result<Leading, Status> {
-        if !member.leads() {
-            return Err(Reason::NotLeader.plain("the leadership moved; try again"));
-        }
+        let moved = || Reason::NotLeader.plain("the leadership moved; try again");
+        let term = member.leads_in().ok_or_else(moved)?;
         consistency::ensure(member, None, deadline).await?;
         check_activated(member)?;
-        Ok(Leading { member: Arc::clone(member), deadline })
+        Ok(Leading { member: Arc::clone(member), term, deadline })
     }
 }
 

@@ -46,7 +46,6 @@ impl SubscriptionsService {
         let positions = (!request.positions.is_empty()).then_some(request.positions);
         let found = find(&leading.member.reader(), request.subscription.as_ref())?;
         let replayed = self.unpark(&leading, &found, positions, true).await?;
-        self.emitters(&leading.member).refresh(&found.name).await;
         Ok(v1::ReplayParkedResponse { replayed })
     }
 
@@ -64,7 +63,6 @@ impl SubscriptionsService {
         let positions = (!request.all).then_some(request.positions);
         let found = find(&leading.member.reader(), request.subscription.as_ref())?;
         let discarded = self.unpark(&leading, &found, positions, false).await?;
-        self.emitters(&leading.member).refresh(&found.name).await;
         Ok(v1::DiscardParkedResponse { discarded })
     }
 
@@ -97,7 +95,7 @@ impl SubscriptionsService {
             }
             let asked = entries.len() as u64;
             let unpark = Unpark { target: found.target(), replay, entries };
-            match leading.decide(SubscriptionCommand::Unpark(unpark)).await? {
+            match self.change(leading, &found.name, SubscriptionCommand::Unpark(unpark)).await? {
                 Outcome::Unparked { events } => {
                     unparked += events;
                     // As many are under way as may be.

@@ -21,7 +21,6 @@ pub fn check(consumed: &Consumed, history: &History, contents: &[Seen]) -> Vec<V
     let notes = consumed.ledger.notes();
     let mut judge = Judge::new(&consumed.planned, history, contents, &notes);
     for (place, note) in notes.iter().enumerate() {
-        tracing::debug!(target: "ledger", subscription = consumed.planned.name, place, ?note);
         judge.hear(place, note);
     }
     judge.end(&notes);
@@ -352,10 +351,7 @@ impl<'a> Judge<'a> {
                 {
                     add(place, format!("{note:?}"));
                 }
-                Note::Opening { .. } | Note::Resetting { .. } | Note::Reset { .. } => {
-                    add(place, format!("{note:?}"));
-                }
-                Note::Looked { .. } => add(place, format!("{note:?}")),
+                Note::Resetting { .. } | Note::Reset { .. } => add(place, format!("{note:?}")),
                 _ => {}
             }
         }

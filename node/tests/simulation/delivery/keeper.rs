@@ -158,9 +158,10 @@ impl Keeper {
         discarded.await.map(drop)
     }
 
-    /// Moves the checkpoint back, never forward: what is gone over then would be missing.
+    /// Moves the checkpoint back, never forward: what is gone over then would be missing, also what is pending.
     async fn reset(&mut self) -> Result<(), Status> {
-        let now = self.look().await?.next_position;
+        let Done { next_position, pending } = self.look().await?;
+        let now = pending.first().copied().unwrap_or(next_position);
         let to = self.chance.random_range(self.planned.start.min(now)..=now);
         let since = self.ledger.note(Note::Resetting { to });
         let to = Some(v1::StartFrom { kind: Some(v1::start_from::Kind::Position(to)) });

@@ -196,6 +196,15 @@ impl Deliveries {
         all
     }
 
+    /// Shows the ledgers to whoever reads the log (`RUST_LOG=simulation=trace`).
+    pub fn tell(&self) {
+        for Consumed { planned, ledger, .. } in &self.consumed {
+            for (place, note) in ledger.notes().iter().enumerate() {
+                tracing::trace!(subscription = planned.name, place, ?note);
+            }
+        }
+    }
+
     /// What was delivered, in numbers.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
