@@ -11,7 +11,7 @@ use reckon_api::{
 use serde::Serialize;
 
 use super::{
-    verify::users,
+    verify::is_users,
     writer::{EVENT_TYPE, TENTH},
 };
 
@@ -65,7 +65,8 @@ pub async fn select(client: &Client, all: &[Event]) -> Result<Selection> {
             "the middle third, {:.1} s",
             Duration::from_micros(until_us - since_us).as_secs_f64()
         ),
-        all.iter().filter(|event| users(event) && (since_us..=until_us).contains(&event.epoch_us)),
+        all.iter()
+            .filter(|event| is_users(event) && (since_us..=until_us).contains(&event.epoch_us)),
     )
     .await?;
     Ok(Selection { filtered, by_time })

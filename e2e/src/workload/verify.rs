@@ -39,7 +39,7 @@ pub async fn read_everything(client: &Client) -> Result<Vec<Event>> {
 /// Whether a user wrote the event, and not the server, which notes in streams of its own that, for instance, a
 /// subscription was created.
 #[must_use]
-pub fn users(event: &Event) -> bool {
+pub fn is_users(event: &Event) -> bool {
     !event.stream_id.starts_with('$')
 }
 
@@ -106,7 +106,7 @@ fn compare(events: &[Event], entries: &[Entry]) -> Result<Verified> {
             ensure!(before < event.version, "{}: sent later, stands earlier", entry.stream);
         }
     }
-    let mut written = events.iter().filter(|event| users(event));
+    let mut written = events.iter().filter(|event| is_users(event));
     if let Some(event) = written.find(|event| !sent.contains(&event.event_id)) {
         bail!("nobody wrote event {} of {}", event.event_id, event.stream_id);
     }
