@@ -45,7 +45,7 @@ const REFUSED_TYPE: &str = "Refused";
 #[derive(Debug, Serialize)]
 struct Received<'a> {
     id: &'a str,
-    /// From 1: how often the event was sent, this time included.
+    /// From 1: how often the sink was given the event, this time included.
     attempt: u32,
 }
 

@@ -15,6 +15,6 @@ pub use self::{
     events::feed_events,
     ledger::{Counts, Ledger},
     selection::{Selection, select},
-    verify::{Verified, check, read_everything, verify},
+    verify::{Verified, check, is_users, read_everything, verify},
     writer::{Writers, append, steady},
 };

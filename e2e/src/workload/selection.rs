@@ -10,7 +10,10 @@ use reckon_api::{
 };
 use serde::Serialize;
 
-use super::writer::{EVENT_TYPE, TENTH};
+use super::{
+    verify::is_users,
+    writer::{EVENT_TYPE, TENTH},
+};
 
 /// What one particular read found, and how long it took.
 #[derive(Clone, Debug, Serialize)]
@@ -62,7 +65,8 @@ pub async fn select(client: &Client, all: &[Event]) -> Result<Selection> {
             "the middle third, {:.1} s",
             Duration::from_micros(until_us - since_us).as_secs_f64()
         ),
-        all.iter().filter(|event| (since_us..=until_us).contains(&event.epoch_us)),
+        all.iter()
+            .filter(|event| is_users(event) && (since_us..=until_us).contains(&event.epoch_us)),
     )
     .await?;
     Ok(Selection { filtered, by_time })

@@ -18,7 +18,7 @@ use reckon_api::{
 use reckon_e2e::{
     kubernetes::condition,
     wait::until,
-    workload::{Arrivals, Ledger, append, check, read_everything, steady},
+    workload::{Arrivals, Ledger, append, check, is_users, read_everything, steady},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,8 +54,16 @@ pub async fn a_subscription_s_sink_is_given_everything_whatever_fails(
 ) -> Result<()> {
     let receiver = Receiver::start(&stage).await?;
     stage.apply_store("orders", 3)?;
+    // However long the receiver is away on a busy machine, nothing is to be given up on.
     let sink = format!(
-        "  poolSize: {SINK_PODS}\n  sink:\n    replicas: {SINK_PODS}\n    service:\n      name: receiver\n      path: /events\n"
+        "  poolSize: {SINK_PODS}
+  maxRetries: 100
+  sink:
+    replicas: {SINK_PODS}
+    service:
+      name: receiver
+      path: /events
+"
     );
     stage.kubernetes.apply(&stage.namespace, &subscription("billing", "orders", &sink))?;
     stage.wait_ready("orders").await?;
@@ -113,19 +121,17 @@ pub async fn a_subscription_s_sink_is_given_everything_whatever_fails(
     // Nothing lost on the way into the store, and nothing on the way out of it.
     let events = read_everything(&client).await?;
     check(&events, &ledger)?;
-    let wanted = events
-        .iter()
-        .filter(|event| !event.stream_id.starts_with('$') && event.event_type != REFUSED_TYPE);
+    let wanted = events.iter().filter(|event| is_users(event) && event.event_type != REFUSED_TYPE);
     let taken = receiver.received().await?;
-    let retried = taken.iter().filter(|event| event.attempt > 1).count();
+    let late = taken.iter().filter(|event| event.attempt > 1).count();
     let arrivals: Arrivals = taken.into_iter().map(|event| event.id).collect();
     let found = arrivals.check(wanted)?;
     stage.progress.say(format_args!(
-        "the sink took {} events; {} came again, {} are missing, {retried} were taken at a later try",
+        "the sink took {} events; {} came again, {} are missing; {late} were not taken when they were first delivered",
         found.delivered, found.redelivered, found.missing
     ));
     ensure!(found.missing == 0, "{found:?}");
-    ensure!(retried > 0, "the receiver never failed");
+    ensure!(late > 0, "the receiver never failed");
     Ok(())
 }
 
