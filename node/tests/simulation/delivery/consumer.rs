@@ -35,12 +35,12 @@ const LOOK: Duration = Duration::from_millis(200);
 pub async fn run(
     host: String,
     (number, own): (u64, PlannedConsumer),
-    consumed: Consumed,
+    of: Consumed,
     around: Around,
     done: Rc<Cell<bool>>,
     chance: StdRng,
 ) {
-    let Consumed { planned, ledger, .. } = consumed;
+    let Consumed { planned, ledger, .. } = of;
     let dial = SimulatedDial::new(&host);
     let channels = BTreeMap::new();
     let mut consumer = Consumer {
