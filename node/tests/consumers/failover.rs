@@ -27,7 +27,7 @@ async fn a_consumer_at_any_node_is_served() {
         consumer.leave().await;
     }
     let health = health(&all).await;
-    assert_eq!((health[0].lag_events, health[0].acknowledged), (0, 3));
+    assert_eq!((health[0].lag_events, health[0].checkpoint_position), (0, 4));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

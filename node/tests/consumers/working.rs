@@ -124,6 +124,8 @@ async fn an_event_that_is_not_settled_in_time_is_given_to_somebody_else_and_a_la
     assert!(again.attempt > 1 && again.epoch > held.epoch);
     slow.ack(&held);
     other.ack(&again);
+    // What it said is taken in, and written down, when this returns.
+    other.leave().await;
     let health = health(&client).await;
     assert_eq!(health[0].acknowledged, 1, "the late word counted");
 }
