@@ -167,7 +167,7 @@ impl Deliveries {
                 keeping.await;
                 done.set(true);
             };
-            future::join(keeping, future::join_all(consumers)).await;
+            Box::pin(future::join(keeping, future::join_all(consumers))).await;
             open.update(|open| open - 1);
             Ok(())
         });
