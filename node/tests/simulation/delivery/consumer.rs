@@ -43,7 +43,7 @@ pub async fn run(
     let Consumed { planned, ledger, .. } = of;
     let dial = SimulatedDial::new(&host);
     let channels = BTreeMap::new();
-    let mut consumer = Consumer {
+    let mut one = Consumer {
         host,
         number,
         own,
@@ -57,11 +57,11 @@ pub async fn run(
         calls: 0,
     };
     // Whoever comes before its subscription is refused.
-    tokio::time::sleep(consumer.planned.create_after).await;
-    while !consumer.done.get() {
-        consumer.call().await;
-        let pause = if consumer.behaves() { 20..100 } else { 0..500 };
-        let pause = consumer.chance.random_range(pause);
+    tokio::time::sleep(one.planned.create_after).await;
+    while !one.done.get() {
+        one.call().await;
+        let pause = if one.behaves() { 20..100 } else { 0..500 };
+        let pause = one.chance.random_range(pause);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }

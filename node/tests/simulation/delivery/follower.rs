@@ -30,13 +30,13 @@ pub async fn run(followed: Followed, around: Around, chance: StdRng) {
     let dial = SimulatedDial::new(HOST);
     let next = followed.planned.from;
     let (last, until, looked) = (None, None, None);
-    let mut following = Follower { followed, around, chance, dial, next, last, until, looked };
-    while !following.is_done().await {
-        following.call().await;
-        let pause = following.chance.random_range(0..300);
+    let mut one = Follower { followed, around, chance, dial, next, last, until, looked };
+    while !one.is_done().await {
+        one.call().await;
+        let pause = one.chance.random_range(0..300);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-    following.followed.stage.borrow_mut().clear();
+    one.followed.stage.borrow_mut().clear();
 }
 
 struct Follower {
