@@ -104,7 +104,7 @@ async fn an_event_that_is_not_settled_in_time_is_given_to_somebody_else_and_a_la
  {
     let (_store, client) = one_node().await;
     let definition =
-        v1::SubscriptionDefinition { pool_size: 2, ack_timeout_ms: 100, ..to_all("mail") };
+        v1::SubscriptionDefinition { pool_size: 2, ack_timeout_ms: 2_000, ..to_all("mail") };
     create(&client, definition).await.unwrap();
     append(&client, &["a", "a"]).await;
     let mut slow = Tested::of(&client, "mail").await;
