@@ -355,9 +355,11 @@ impl<E: Clone> Dispatch<E> {
             }
         }
         if entry.replayed {
+            // After a reset it may lie ahead of what was read: that it is done says nothing of what is before it.
             self.replayed.insert(position);
+        } else {
+            self.done_to = self.done_to.max(position + 1);
         }
-        self.done_to = self.done_to.max(position + 1);
         if let Some(lane) = self.lanes.get_mut(&entry.key) {
             lane.remove(position);
             self.refresh(&entry.key);

@@ -524,6 +524,18 @@ fn replayed_events_go_before_what_was_not_sent_and_are_told_when_they_are_done()
 }
 
 #[test]
+fn a_replayed_event_ahead_of_what_was_read_leaves_the_checkpoint_where_it_is() {
+    let mut dispatch = with_strategy(Overflow::Block);
+    dispatch.attach(ConsumerId(1), Demand::Unlimited, 1);
+    let before = dispatch.progress();
+    dispatch.offer(Offered { replayed: true, ..offered(7, "a") }).unwrap();
+    assert_eq!(dispatch.next(0).unwrap().position, 7);
+    dispatch.ack_upto(ConsumerId(1), u64::MAX, 0);
+    assert_eq!(dispatch.progress(), before);
+    assert_eq!(dispatch.report().replayed, [7].into());
+}
+
+#[test]
 fn consumers_that_stand_by_are_served_when_others_go() {
     let mut dispatch = with_strategy(Overflow::Block);
     dispatch.attach(ConsumerId(1), Demand::Unlimited, 1);
