@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use reckon_api::client::{Appender, Error};
 use reckon_api::{Client, v1};
 
-use super::load::Workload;
+use super::load::{Since, Workload};
 use super::payload::{Payload, PayloadArgs, tag};
 use super::share;
 use crate::failure::Failure;
@@ -73,7 +73,7 @@ impl Workload for Appends {
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let first = number * self.per_append;
         let mut append = v1::StreamAppend {
             stream_id: self.payload.stream(number),
@@ -98,6 +98,7 @@ impl Workload for Appends {
             if let Some(seen) = seen {
                 seen.store(appended.last_position + 1, Ordering::Relaxed);
             }
+            Since::Due
         });
         (0, ended)
     }

@@ -8,8 +8,9 @@ use futures::StreamExt as _;
 use reckon_api::client::{Appender, Consumed, Consumption, Error, Followed, Following};
 use reckon_api::{Client, v1};
 use tokio::sync::{Mutex, OnceCell, watch};
+use tokio::time::Instant;
 
-use super::load::Workload;
+use super::load::{Since, Workload};
 use super::payload::{Payload, PayloadArgs};
 use super::share;
 use crate::failure::Failure;
@@ -54,13 +55,13 @@ impl Workload for Consumes {
         client: u64,
         _number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let mut slot = self.consumers[client as usize % self.consumers.len()].lock().await;
         let ended = self.take(&mut slot, client, events).await;
         if ended.is_err() {
             *slot = None;
         }
-        (0, ended)
+        (0, ended.map(|()| Since::Due))
     }
 }
 
@@ -143,7 +144,7 @@ impl Workload for Follows {
         client: u64,
         _number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let mut slot = self.followers[client as usize % self.followers.len()].lock().await;
         let following = slot.get_or_insert_with(|| {
             let stream = |streams| super::payload::stream(&self.args.prefix, client, streams);
@@ -159,11 +160,11 @@ impl Workload for Follows {
             match following.next().await {
                 Some(Ok(Followed::Events(arrived))) => {
                     events.fetch_add(arrived.len() as u64, Ordering::Relaxed);
-                    return (0, Ok(()));
+                    return (0, Ok(Since::Due));
                 }
                 Some(Ok(Followed::CaughtUp { .. })) => {}
                 Some(Err(error)) => return (0, Err(error)),
-                None => return (0, Ok(())),
+                None => return (0, Ok(Since::Due)),
             }
         }
     }
@@ -191,7 +192,8 @@ impl DeliverArgs {
     }
 }
 
-/// Appends whose events are waited for where they are delivered: an operation ends when its event has arrived.
+/// Appends whose events are waited for where they are delivered: an operation counts from when its append was
+/// acknowledged until its event has arrived.
 pub struct Delivers {
     clients: Vec<Client>,
     appenders: Vec<Appender>,
@@ -202,14 +204,14 @@ pub struct Delivers {
 }
 
 impl Workload for Delivers {
-    const KINDS: &'static [&'static str] = &["append and delivery"];
+    const KINDS: &'static [&'static str] = &["delivery"];
 
     async fn operate(
         &self,
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let mut arrived = match self.arrived.get_or_try_init(|| self.listen()).await {
             Ok(arrived) => arrived.clone(),
             Err(error) => return (0, Err(error)),
@@ -224,10 +226,11 @@ impl Workload for Delivers {
             Ok(appended) => appended,
             Err(error) => return (0, Err(error)),
         };
+        let acknowledged = Instant::now();
         // Whoever listens ends only with this program.
         let _ = arrived.wait_for(|arrived| *arrived > appended.last_position).await;
         events.fetch_add(1, Ordering::Relaxed);
-        (0, Ok(()))
+        (0, Ok(Since::At(acknowledged)))
     }
 }
 

@@ -47,19 +47,27 @@ pub struct LoadArgs {
     rate: Option<NonZeroU64>,
 }
 
+/// From when the latency of an operation counts.
+#[derive(Debug, Clone, Copy)]
+pub enum Since {
+    /// It was due.
+    Due,
+    At(Instant),
+}
+
 /// What is measured.
 pub trait Workload: Send + Sync + 'static {
     /// The kinds of its operations; at least one.
     const KINDS: &'static [&'static str];
 
     /// Does the operation of this number for a client, counts its events as they are acknowledged or arrive, and gives
-    /// the place of its kind.
+    /// the place of its kind and from when it is measured.
     fn operate(
         &self,
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> impl Future<Output = (usize, Result<(), Error>)> + Send;
+    ) -> impl Future<Output = (usize, Result<Since, Error>)> + Send;
 }
 
 impl LoadArgs {
@@ -196,7 +204,11 @@ impl<W: Workload> Run<W> {
             let events = self.recorder.events();
             let (kind, ended) = self.workload.operate(client, number, events).await;
             let failed = ended.is_err();
-            self.recorder.ended(client, kind, due.elapsed(), ended);
+            let since = match ended {
+                Ok(Since::At(moment)) => moment,
+                Ok(Since::Due) | Err(_) => due,
+            };
+            self.recorder.ended(client, kind, since.elapsed(), ended.map(|_since| ()));
             if failed {
                 // It may have failed without waiting for anything, and could go on so for ever.
                 tokio::task::yield_now().await;

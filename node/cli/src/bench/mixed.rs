@@ -6,7 +6,7 @@ use reckon_api::Client;
 use reckon_api::client::Error;
 
 use super::append::{AppendArgs, Appends};
-use super::load::Workload;
+use super::load::{Since, Workload};
 use super::read::{ReadStreamArgs, StreamReads};
 use crate::failure::Failure;
 
@@ -49,7 +49,7 @@ impl Workload for Mixed {
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         // Spread evenly: 37 and 100 have no common divisor.
         if number * 37 % 100 < self.reads_percent {
             (1, self.reads.operate(client, number, events).await.1)

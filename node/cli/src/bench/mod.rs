@@ -65,7 +65,7 @@ enum Workload {
     /// Follow the store, or streams of it.
     #[command(after_help = "Examples:\n  reckon bench follow --clients 1")]
     Follow(Measured<FollowArgs>),
-    /// Append, and wait until the events are delivered.
+    /// Append, and measure how long after the acknowledgement events are delivered.
     #[command(after_help = "Examples:\n  reckon bench deliver --rate 2000")]
     Deliver(Measured<DeliverArgs>),
     /// Append to streams and read them, side by side.

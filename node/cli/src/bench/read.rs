@@ -7,7 +7,7 @@ use reckon_api::client::Error;
 use reckon_api::{Client, v1};
 
 use super::append::AppendArgs;
-use super::load::Workload;
+use super::load::{Since, Workload};
 use super::payload::{stream, tag};
 use super::share;
 use crate::filter::FilterArgs;
@@ -55,7 +55,7 @@ impl Workload for StreamReads {
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let request = v1::ReadRequest {
             stream_id: stream(&self.args.prefix, number, self.args.streams),
             limit: self.args.limit,
@@ -64,7 +64,7 @@ impl Workload for StreamReads {
         };
         let read =
             async { received(share(&self.clients, client).read(request).await?, events).await };
-        (0, read.await)
+        (0, read.await.map(|()| Since::Due))
     }
 }
 
@@ -108,7 +108,7 @@ impl Workload for StoreReads {
         client: u64,
         number: u64,
         events: &AtomicU64,
-    ) -> (usize, Result<(), Error>) {
+    ) -> (usize, Result<Since, Error>) {
         let mut filter = self.filter.clone();
         if let Some(values) = self.args.rotate_tags {
             let tags = v1::Tags { tags: vec![tag(number * TAG_STRIDE % values)], all: false };
@@ -123,7 +123,7 @@ impl Workload for StoreReads {
         };
         let read =
             async { received(share(&self.clients, client).read_all(request).await?, events).await };
-        (0, read.await)
+        (0, read.await.map(|()| Since::Due))
     }
 }
 

@@ -1,14 +1,15 @@
 //! `Follow`: events from anywhere on, then live, without a registration.
 //!
-//! A follower is a stream that is polled, and reads when its reader asks for more: no task, no channel, and nothing held
-//! for a reader that is slow but the page that it has not taken. How slow it may be is then a matter of HTTP/2's flow
-//! control alone.
+//! A follower is a stream that is polled, and reads when its reader asks for more: no channel, and for a reader that is
+//! slow no more than the page that it has not taken and, while it catches up, the one behind it. How slow it may be is
+//! then a matter of HTTP/2's flow control alone.
 
 use std::sync::Arc;
 
 use futures::stream;
 use reckon_api::v1;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::Status;
 use v1::follow_response::Message;
@@ -56,7 +57,7 @@ impl SubscriptionsService {
         let follower = Follower {
             node: self.admission.node.clone(),
             member,
-            source: Some(source),
+            source: Some(SourceState::Idle(source)),
             registered,
             is_caught_up: false,
             next: Step::Header { from_position },
@@ -84,14 +85,21 @@ fn begin(from: wire::Start, selector: &Selector) -> Start {
 struct Follower {
     node: Node,
     member: Arc<Member>,
-    /// Away while a page is read elsewhere.
-    source: Option<Source>,
+    /// `None` while a page is waited for.
+    source: Option<SourceState>,
     registered: Registered,
     /// Whether it was told that there is no more than what it was given.
     is_caught_up: bool,
     next: Step,
     _slot: OwnedSemaphorePermit,
     _observed: FollowerObserved,
+}
+
+/// The source of a follower between two pages.
+enum SourceState {
+    Idle(Source),
+    /// Reads the next page while the one before it is sent.
+    ReadsAhead(JoinHandle<(Source, Result<Page, Status>)>),
 }
 
 /// What a follower does when it is asked for its next message.
@@ -168,25 +176,44 @@ impl Follower {
         }
     }
 
-    /// Reads here what is new and in memory, and elsewhere what may take a while.
+    /// Reads here what is new and in memory, and elsewhere what may take a while; of that, also the next page.
     async fn page(&mut self) -> Result<Page, Status> {
-        let reader = self.member.reader();
-        let mut source = self.source.take().expect("a page puts back what it took");
-        if !source.selector().is_costly() && source.is_short_and_in_memory(&reader) {
-            let page = Page::read(&mut source, &reader, limits::LIVE_PAGE_EVENTS_MAX);
-            self.source = Some(source);
-            return page;
-        }
-        let (source, page) = self
-            .member
-            .offload()
-            .run(move || {
+        let reading = match self.source.take().expect("a page puts back what it took") {
+            SourceState::ReadsAhead(reading) => reading,
+            SourceState::Idle(mut source) => {
+                let reader = self.member.reader();
+                if !source.selector().is_costly() && source.is_short_and_in_memory(&reader) {
+                    let page = Page::read(&mut source, &reader, limits::LIVE_PAGE_EVENTS_MAX);
+                    self.source = Some(SourceState::Idle(source));
+                    return page;
+                }
+                self.read_elsewhere(source)
+            }
+        };
+        let (source, page) = match reading.await {
+            Ok(read) => read,
+            Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
+            // The runtime is being dropped, and the follower with it.
+            Err(_never_read) => std::future::pending().await,
+        };
+        self.source = Some(match &page {
+            Ok(page) if !page.caught_up => SourceState::ReadsAhead(self.read_elsewhere(source)),
+            _ => SourceState::Idle(source),
+        });
+        page
+    }
+
+    /// Begins to read a page now, whether or not it is waited for.
+    fn read_elsewhere(&self, mut source: Source) -> JoinHandle<(Source, Result<Page, Status>)> {
+        let member = Arc::clone(&self.member);
+        tokio::spawn(async move {
+            let reader = member.reader();
+            let read = move || {
                 let page = Page::read(&mut source, &reader, limits::READ_PAGE_EVENTS_MAX);
                 (source, page)
-            })
-            .await;
-        self.source = Some(source);
-        page
+            };
+            member.offload().run(read).await
+        })
     }
 }
 
