@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Affinity, Toleration};
+use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
+use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -100,9 +101,32 @@ pub struct EventStoreSpec {
     #[serde(default)]
     pub scheduling: Scheduling,
 
+    /// Who may reach the nodes. Absent: whom the cluster's own policies let; no `NetworkPolicy` is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkAccess>,
+
+    /// What the Services of the store carry besides.
+    #[serde(default, skip_serializing_if = "Services::is_empty")]
+    pub services: Services,
+
     /// While true the operator reports but changes nothing.
     #[serde(default)]
     pub paused: bool,
+
+    /// While true the store has no pods; its volumes, its configuration and its identity are kept. Events cannot be
+    /// read meanwhile.
+    #[serde(default)]
+    pub hibernate: bool,
+
+    /// Any change of this text replaces the pods one after the other, as a new image would. A time is a good value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub restart: Option<String>,
+
+    /// While true the store cannot be deleted: the API server refuses, if the chart's policy is installed, and the operator
+    /// keeps a store going whose deletion was accepted nevertheless.
+    #[serde(default)]
+    pub deletion_protection: bool,
 }
 
 fn replicas_default() -> i32 {
@@ -221,6 +245,49 @@ pub struct Scheduling {
     /// Whether two nodes of the store may share a Kubernetes node when there is no other place.
     #[serde(default)]
     pub anti_affinity: AntiAffinity,
+
+    /// How the pods are spread, as in a pod; without a `labelSelector` over the pods of the store. Absent: evenly over zones
+    /// where possible. An empty list: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::topology_spread_constraints")]
+    pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
+
+    /// The class that says whose pods go first when there is no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+}
+
+/// Who may reach the nodes of a store, beside each other, the operator, and the sinks of the store's subscriptions.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkAccess {
+    /// Who may use the clients' port, as the `from` of a `NetworkPolicy`. Absent: every pod of the namespace. An empty list:
+    /// nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::network_peers")]
+    pub clients: Option<Vec<NetworkPolicyPeer>>,
+
+    /// Who may collect metrics, likewise. Absent: everybody, as probes come from addresses that have no labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::network_peers")]
+    pub metrics: Option<Vec<NetworkPolicyPeer>>,
+}
+
+/// What the Services of a store carry, beside what the operator sets.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Services {
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Services {
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.annotations.is_empty()
+    }
 }
 
 /// How firmly the nodes of a store are kept apart.

@@ -9,8 +9,8 @@ mod status;
 mod subscription;
 
 pub use event_store::{
-    AntiAffinity, EventStore, EventStoreSpec, NAME_LENGTH_MAX, PodMetadata, REPLICAS_DEFAULT,
-    ReclaimPolicy, Resources, Scheduling, Storage,
+    AntiAffinity, EventStore, EventStoreSpec, NAME_LENGTH_MAX, NetworkAccess, PodMetadata,
+    REPLICAS_DEFAULT, ReclaimPolicy, Resources, Scheduling, Services, Storage,
 };
 pub use status::{
     EventStoreStatus, InitialisationIntent, MemberRole, MemberStatus, Operation, OperationKind,

@@ -54,6 +54,54 @@ pub fn tolerations(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A list of `core/v1` topology spread constraints.
+pub fn topology_spread_constraints(_: &mut SchemaGenerator) -> Schema {
+    let policy = json_schema!({ "type": "string", "enum": ["Honor", "Ignore"] });
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["maxSkew", "topologyKey", "whenUnsatisfiable"],
+            "properties": {
+                "labelSelector": { "type": "object", "x-kubernetes-preserve-unknown-fields": true },
+                "matchLabelKeys": { "type": "array", "items": { "type": "string" } },
+                "maxSkew": { "type": "integer", "format": "int32", "minimum": 1 },
+                "minDomains": { "type": "integer", "format": "int32", "minimum": 1 },
+                "nodeAffinityPolicy": policy,
+                "nodeTaintsPolicy": policy,
+                "topologyKey": { "type": "string", "minLength": 1 },
+                "whenUnsatisfiable": {
+                    "type": "string",
+                    "enum": ["DoNotSchedule", "ScheduleAnyway"],
+                },
+            },
+        },
+    })
+}
+
+/// A list of `networking.k8s.io/v1` peers.
+pub fn network_peers(_: &mut SchemaGenerator) -> Schema {
+    let labels = json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "ipBlock": {
+                    "type": "object",
+                    "required": ["cidr"],
+                    "properties": {
+                        "cidr": { "type": "string" },
+                        "except": { "type": "array", "items": { "type": "string" } },
+                    },
+                },
+                "namespaceSelector": labels,
+                "podSelector": labels,
+            },
+        },
+    })
+}
+
 /// A list of `meta/v1` conditions, merged by type.
 pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -101,3 +101,67 @@ fn the_operator_is_given_no_right_to_everything() {
         }
     }
 }
+
+/// The names of metrics in a text, without what is added to those of histograms.
+fn metrics_in(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let names = words.filter(|word| word.starts_with("reckon_"));
+    let suffixes = ["_bucket", "_count", "_sum"];
+    let plain = |name: &str| {
+        let stripped = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
+        stripped.unwrap_or(name).to_owned()
+    };
+    names.map(plain).collect()
+}
+
+#[test]
+fn alerts_and_the_dashboard_ask_for_metrics_that_are_there() {
+    let of_nodes = std::fs::read_to_string(charts().join("../node/METRICS.md")).unwrap();
+    let of_operator = charts().join("../operator/src/metrics.rs");
+    let of_operator = std::fs::read_to_string(of_operator).unwrap();
+    for file in ["alerts.yaml", "dashboard.json"] {
+        let text = std::fs::read_to_string(charts().join("reckon/files").join(file)).unwrap();
+        let names = metrics_in(&text);
+        assert!(names.len() > 10, "{file} asks for something");
+        for name in names {
+            let known = match name.strip_prefix("reckon_operator_") {
+                Some(name) => of_operator.contains(&format!("\"{name}\"")),
+                None => of_nodes.contains(&format!("| `{name}` |")),
+            };
+            assert!(known, "{file} asks for {name}");
+        }
+    }
+}
+
+#[test]
+fn every_alert_says_what_to_do() {
+    let alerts = read(&charts().join("reckon/files/alerts.yaml"));
+    let rules = alerts["groups"][0]["rules"].as_array().unwrap();
+    let page = std::fs::read_to_string(charts().join("README.md")).unwrap();
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        for annotation in ["summary", "runbook"] {
+            let text = rule["annotations"][annotation].as_str().unwrap_or_default();
+            assert!(text.len() > 20, "{name} has no {annotation}");
+        }
+        let severity = rule["labels"]["severity"].as_str().unwrap_or_default();
+        assert!(["critical", "warning", "info"].contains(&severity), "{name}: {severity}");
+        assert!(page.contains(&format!("| `{name}` |")), "charts/README.md says nothing of {name}");
+    }
+}
+
+#[test]
+fn every_state_of_a_store_is_explained() {
+    let verdicts = charts().join("../operator/src/plan/verdict.rs");
+    let verdicts = std::fs::read_to_string(verdicts).unwrap();
+    let page = std::fs::read_to_string(charts().join("README.md")).unwrap();
+    let reasons = verdicts.lines().filter_map(|line| {
+        let (_, reason) = line.trim().strip_prefix("pub const ")?.split_once(": &str = \"")?;
+        reason.strip_suffix("\";")
+    });
+    let reasons: Vec<&str> = reasons.collect();
+    assert!(reasons.len() > 15, "{reasons:?}");
+    for reason in reasons {
+        assert!(page.contains(&format!("\n| `{reason}` |")), "charts/README.md lacks {reason}");
+    }
+}

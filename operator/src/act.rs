@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use reckon_api::{Reason, v1};
@@ -20,7 +21,7 @@ use tracing::info;
 
 use crate::controller::{Context, KIND};
 use crate::nodes::Address;
-use crate::observe::{self, Seeing};
+use crate::observe::{self, Seeing, bounded};
 use crate::plan::{Action, Plan, Seen, Shape};
 use crate::report;
 use crate::requests::{self, Namespaced};
@@ -170,6 +171,10 @@ async fn apply_objects(context: &Context, seen: &Seeing, shape: Shape) -> Result
     apply(context, seen, &objects.clients).await?;
     apply(context, seen, &objects.leader).await?;
     apply(context, seen, &objects.budget).await?;
+    match &objects.network_policy {
+        Some(policy) => drop(apply(context, seen, policy).await?),
+        None => delete_policy(context, seen, "Apply").await?,
+    }
     let set = apply(context, seen, &objects.set).await?;
     context.applied.note(uid, objects);
     Ok(set.metadata.generation != seen.set_generation)
@@ -359,11 +364,31 @@ async fn delete_owned(context: &Context, seen: &Seeing, action: &'static str) ->
     let name = seen.store.name_any();
     let (peers, leader) = (Names::peers(&name), Names::leader(&name));
     delete::<PodDisruptionBudget>(context, seen, action, &name, None).await?;
+    delete_policy(context, seen, action).await?;
     for service in [&name, &peers, &leader] {
         delete::<Service>(context, seen, action, service, None).await?;
     }
     delete::<ConfigMap>(context, seen, action, &Names::configuration(&name), None).await?;
     delete::<ServiceAccount>(context, seen, action, &name, None).await
+}
+
+/// Deletes the network policy that was made for this store, and none that somebody else gave the same name.
+async fn delete_policy(
+    context: &Context,
+    seen: &Seeing,
+    action: &'static str,
+) -> Result<(), Error> {
+    let name = Names::network_policy(&seen.store.name_any());
+    let policies = requests::api::<NetworkPolicy>(&context.client, &namespace(seen));
+    let policy = kubernetes(action, bounded(policies.get_opt(&name)).await)?;
+    let ours = |policy: &NetworkPolicy| {
+        let mut owners = policy.owner_references().iter();
+        owners.any(|owner| Some(&owner.uid) == seen.store.uid().as_ref())
+    };
+    match policy.filter(ours).and_then(|policy| policy.uid()) {
+        Some(uid) => delete::<NetworkPolicy>(context, seen, action, &name, Some(&uid)).await,
+        None => Ok(()),
+    }
 }
 
 /// Deletes an object: the one that was seen, if a UID says which.

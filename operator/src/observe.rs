@@ -20,7 +20,8 @@ use reckon_crds::EventStore;
 use crate::controller::Context;
 use crate::nodes::Address;
 use crate::plan::{
-    ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView, ordinal,
+    Care, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView,
+    ordinal,
 };
 use crate::resources::{
     FINALIZER, LABEL_ROLE, LABEL_STORE, LABEL_STORE_UID, Names, bytes, selector_text,
@@ -224,6 +225,44 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     })
 }
 
+/// What Kubernetes says of a container that waits for something other than its turn.
+const TROUBLES: [&str; 7] = [
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+];
+
+/// The longest explanation that is passed on.
+const TROUBLE_CHARS_MAX: usize = 160;
+
+/// Why a pod does not come up, as far as Kubernetes knows.
+fn trouble(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let tell = |reason: &str, message: Option<&String>| {
+        let message: String =
+            message.map_or("", String::as_str).chars().take(TROUBLE_CHARS_MAX).collect();
+        if message.is_empty() { reason.to_owned() } else { format!("{reason}: {message}") }
+    };
+    let containers = status.container_statuses.iter().flatten();
+    let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
+    let reasons = waiting.filter_map(|waiting| Some((waiting.reason.as_deref()?, waiting)));
+    let mut troubles = reasons.filter(|(reason, _)| TROUBLES.contains(reason));
+    if let Some((reason, waiting)) = troubles.next() {
+        return Some(tell(reason, waiting.message.as_ref()));
+    }
+    let mut conditions = status.conditions.iter().flatten();
+    let unschedulable = conditions.find(|one| {
+        one.type_ == "PodScheduled"
+            && one.status == "False"
+            && one.reason.as_deref() == Some("Unschedulable")
+    })?;
+    Some(tell("Unschedulable", unschedulable.message.as_ref()))
+}
+
 fn pod_view(store: &str, pod: &Pod, node: Option<NodeView>) -> Option<PodView> {
     let ready = is_ready(pod);
     let name = pod.name_any();
@@ -234,6 +273,7 @@ fn pod_view(store: &str, pod: &Pod, node: Option<NodeView>) -> Option<PodView> {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         revision: pod.labels().get(LABEL_REVISION).cloned(),
         role_label: pod.labels().get(LABEL_ROLE).cloned(),
+        trouble: trouble(pod),
         node,
         name,
     })
@@ -281,7 +321,12 @@ fn desired(store: &EventStore) -> Desired {
         name: store.name_any(),
         uid: store.uid().unwrap_or_default(),
         replicas: store.spec.replicas,
-        paused: store.spec.paused,
+        care: match (store.spec.paused, store.spec.hibernate) {
+            (true, _) => Care::Paused,
+            (false, true) => Care::Hibernation,
+            (false, false) => Care::Full,
+        },
+        protected: store.spec.deletion_protection,
         deleting: store.metadata.deletion_timestamp.is_some(),
         finalizer: store.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         reclaim_policy: store.spec.storage.reclaim_policy,

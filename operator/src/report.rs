@@ -92,7 +92,7 @@ pub fn status(
 }
 
 /// The members; without a leader, as they were known last, none of them ready.
-fn members(observed: &Observed) -> Vec<MemberStatus> {
+pub(crate) fn members(observed: &Observed) -> Vec<MemberStatus> {
     let Some(membership) = &observed.membership else {
         let mut members = observed.status.members.clone();
         for member in &mut members {
@@ -264,7 +264,8 @@ async fn announce_changes(
     if changed && (stalled || refused) {
         publish(context, store, EventType::Warning, &now.reason, "Plan", now.message).await;
     } else if changed && now.status == "True" {
-        publish(context, store, EventType::Normal, "Ready", "Observe", now.message).await;
+        let reason = if now.reason == reason::READY { "Ready" } else { now.reason.as_str() };
+        publish(context, store, EventType::Normal, reason, "Observe", now.message).await;
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod failures;
 mod lifecycle;
+mod operations;
 mod scaling;
 mod serving;
 mod subscriptions;
@@ -47,6 +48,9 @@ fn main() -> ExitCode {
         subscriptions::a_subscription_without_a_store_says_so_and_goes_at_once,
         lifecycle::invalid_specifications_are_refused_with_a_reason,
         lifecycle::a_deleted_store_leaves_only_what_its_policy_keeps,
+        operations::a_store_that_hibernated_wakes_with_all_its_events,
+        operations::a_protected_store_cannot_be_deleted,
+        operations::an_image_that_does_not_start_stops_after_one_pod,
         lifecycle::upgrading_and_uninstalling_leave_stores_running,
     ];
     trials.push(suite.last_trial("the_cluster_leaves_nothing_on_the_machine"));

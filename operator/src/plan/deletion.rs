@@ -12,6 +12,14 @@ pub fn plan(observed: &Observed) -> Plan {
     Plan { shape: None, actions, operation: observed.status.operation.clone(), verdict }
 }
 
+/// Nothing is taken down while the specification protects the store.
+pub fn protected() -> Verdict {
+    Verdict::stalled(
+        reason::DELETION_PROTECTED,
+        "The store was deleted while spec.deletionProtection is set: it is kept. Set it to false to let it go.",
+    )
+}
+
 fn stage(observed: &Observed) -> Vec<Action> {
     if observed.set.as_ref().is_some_and(|set| !set.deleting) {
         return vec![Action::DeleteSet];

@@ -70,10 +70,20 @@ fn target(observed: &Observed, membership: &Membership) -> i32 {
     }
 }
 
-/// A plan that changes no member and no pod.
+/// A plan that changes no member and no pod, but for a store that wakes: its members come back, wherever they were.
 fn standing_still(observed: &Observed, verdict: Verdict) -> Plan {
-    let replicas =
-        observed.set.as_ref().map_or(observed.desired.replicas, |set| set.replicas.max(1));
+    let awake = observed.set.as_ref().map(|set| set.replicas).filter(|replicas| *replicas > 0);
+    let replicas = awake.unwrap_or_else(|| {
+        // Whoever became a member after the status was written founded the store, or did so within its operation.
+        let target = observed.status.operation.as_ref().map(|operation| operation.target);
+        let members = observed.status.members.iter();
+        let ordinals = members.filter_map(|member| observed.ordinal(&member.name));
+        let founder = observed.status.initialisation.as_ref();
+        let founder = founder.filter(|_| observed.status.members.is_empty());
+        let founder = founder.and_then(|intent| observed.ordinal(&intent.pod));
+        let needed = ordinals.chain(founder).map(|ordinal| ordinal + 1).chain(target);
+        needed.fold(observed.desired.replicas, i32::max)
+    });
     Plan {
         shape: Some(Shape { replicas, available_min: available_min(replicas, 0) }),
         actions: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod deletion;
 mod formation;
+mod hibernation;
 mod membership;
 mod observed;
 mod restart;
@@ -19,8 +20,8 @@ mod verdict;
 use reckon_crds::{InitialisationIntent, Operation};
 
 pub use observed::{
-    ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView, ordinal,
-    quorum,
+    Care, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView,
+    ordinal, quorum,
 };
 pub use roles::Role;
 pub use verdict::{Outcome, Verdict, reason};
@@ -117,9 +118,20 @@ impl Action {
 /// Decides what to do next.
 pub fn plan(observed: &Observed) -> Plan {
     if observed.desired.deleting {
-        return deletion::plan(observed);
+        if !observed.desired.protected {
+            return deletion::plan(observed);
+        }
+        // What was deleted cannot be undeleted, but it can be kept for as long as its finalizer is there.
+        let mut plan = plan_kept(observed);
+        plan.verdict = Verdict { quorum: plan.verdict.quorum, ..deletion::protected() };
+        return plan;
     }
-    if observed.desired.paused {
+    plan_kept(observed)
+}
+
+/// Decides for a store that is to stay.
+fn plan_kept(observed: &Observed) -> Plan {
+    if observed.desired.care == Care::Paused {
         return Plan {
             shape: None,
             actions: Vec::new(),
@@ -136,6 +148,7 @@ pub fn plan(observed: &Observed) -> Plan {
         };
     }
     let mut plan = match observed.status.cluster_id.as_deref() {
+        _ if observed.desired.care == Care::Hibernation => hibernation::plan(observed),
         None => formation::plan(observed),
         Some(cluster_id) => membership::plan(observed, cluster_id),
     };

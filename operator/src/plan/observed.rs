@@ -34,8 +34,10 @@ pub struct Desired {
     pub uid: String,
     /// How many voters are wanted.
     pub replicas: i32,
-    /// Nothing is to be changed.
-    pub paused: bool,
+    /// What is to be done with it.
+    pub care: Care,
+    /// The store is not to go, whatever is deleted.
+    pub protected: bool,
     /// The store is being deleted.
     pub deleting: bool,
     /// Our finalizer is on it.
@@ -44,6 +46,18 @@ pub struct Desired {
     pub reclaim_policy: ReclaimPolicy,
     /// The wanted size of each volume, in bytes; 0 when it could not be read.
     pub storage_bytes: u128,
+}
+
+/// What is to be done with a store that is to stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Care {
+    /// It is to be as specified.
+    #[default]
+    Full,
+    /// Nothing is to be changed.
+    Paused,
+    /// There are to be no pods, and everything else is to be kept.
+    Hibernation,
 }
 
 /// The `StatefulSet` of a store.
@@ -70,6 +84,8 @@ pub struct PodView {
     pub revision: Option<String>,
     /// The value of its role label.
     pub role_label: Option<String>,
+    /// Why it does not come up, in the words of Kubernetes, when that is known.
+    pub trouble: Option<String>,
     /// What the node in it says of itself.
     pub node: Option<NodeView>,
 }

@@ -100,22 +100,29 @@ fn operation(store: &Store<'_>, pod: &PodView) -> Operation {
 /// How a store stands that needs nothing.
 fn standing(store: &Store<'_>) -> Verdict {
     let observed = store.observed;
-    let silent: Vec<&str> = store
-        .membership
-        .members
-        .iter()
-        .filter(|member| !store.takes_part(member))
-        .map(|member| member.name.as_str())
-        .collect();
+    let silent = store.membership.members.iter().filter(|member| !store.takes_part(member));
+    let silent: Vec<&str> = silent.map(|member| member.name.as_str()).collect();
     let total = store.membership.voters().count();
     if !silent.is_empty() {
         let rolling =
             observed.pods.iter().any(|pod| outdated(observed, pod)) || pod_was_replaced(observed);
-        let reason = if rolling { reason::ROLLING_UPDATE } else { reason::MEMBERS_UNREADY };
-        return Verdict::working(
-            reason,
-            format!("Waiting for {} of {total} members: {}.", silent.len(), silent.join(", ")),
-        );
+        let troubles = troubles(observed, &silent);
+        let waiting =
+            format!("Waiting for {} of {total} members: {}.", silent.len(), silent.join(", "));
+        return match (rolling, troubles.is_empty()) {
+            // No other pod is touched before this one takes part, so a template that does not start ends with it.
+            (true, false) => Verdict::stalled(
+                reason::ROLLOUT_PAUSED,
+                format!(
+                    "The new template does not come up, and no further pod is given it. {troubles}"
+                ),
+            ),
+            (true, true) => Verdict::working(reason::ROLLING_UPDATE, waiting),
+            (false, _) => Verdict::working(
+                reason::MEMBERS_UNREADY,
+                format!("{waiting} {troubles}").trim_end().to_owned(),
+            ),
+        };
     }
     if observed.leader().is_none_or(|pod| pod.node.as_ref().is_some_and(|node| !node.activated)) {
         return Verdict::working(reason::INITIALISING, "The store is being opened to clients.");
@@ -136,6 +143,13 @@ fn standing(store: &Store<'_>) -> Verdict {
         return Verdict::working(reason::SCALING_DOWN, "Pods that are no members any more leave.");
     }
     Verdict::settled(format!("All {total} members are up."))
+}
+
+/// Why these pods do not come up, as far as Kubernetes says.
+pub(super) fn troubles(observed: &Observed, pods: &[&str]) -> String {
+    let pods = pods.iter().filter_map(|name| observed.pod(name));
+    let troubles = pods.filter_map(|pod| Some(format!("{}: {}.", pod.name, pod.trouble.as_ref()?)));
+    troubles.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the pod of the restart in flight is gone already and its successor not yet up.

@@ -22,6 +22,7 @@ enum Happening {
     PodDown(i32),
     LoseVolume(i32),
     Scale(i32),
+    Hibernate(bool),
     ChangeTemplate,
     Wait,
 }
@@ -58,6 +59,7 @@ struct World {
     clock: i64,
     serial: u32,
     replicas: i32,
+    hibernate: bool,
     reclaim: ReclaimPolicy,
     finalizer: bool,
     status: EventStoreStatus,
@@ -75,6 +77,7 @@ impl World {
             clock: 1_000_000,
             serial: 0,
             replicas,
+            hibernate: false,
             reclaim,
             finalizer: false,
             status: EventStoreStatus::default(),
@@ -176,6 +179,7 @@ impl World {
                     deleting: false,
                     revision: Some(pod.revision.to_string()),
                     role_label: pod.label.map(str::to_owned),
+                    trouble: None,
                     node,
                 }
             })
@@ -216,7 +220,8 @@ impl World {
                 name: "store".to_owned(),
                 uid: STORE_UID.to_owned(),
                 replicas: self.replicas,
-                paused: false,
+                care: if self.hibernate { Care::Hibernation } else { Care::Full },
+                protected: false,
                 deleting: false,
                 finalizer: self.finalizer,
                 reclaim_policy: self.reclaim,
@@ -237,7 +242,8 @@ impl World {
     /// One reconcile, of which `budget` effects happen.
     fn reconcile(&mut self, budget: usize) -> Plan {
         self.clock += 1;
-        let plan = plan(&self.observe());
+        let observed = self.observe();
+        let plan = plan(&observed);
         let mut left = budget;
         if let Some(shape) = plan.shape.filter(|_| left > 0) {
             left -= 1;
@@ -251,6 +257,7 @@ impl World {
         }
         if left > 0 {
             self.status.operation.clone_from(&plan.operation);
+            self.status.members = crate::report::members(&observed);
         }
         plan
     }
@@ -258,7 +265,11 @@ impl World {
     fn apply(&mut self, shape: Shape) {
         for ordinal in shape.replicas..self.set.unwrap_or(0) {
             let member = self.member_at(ordinal);
-            assert!(member.is_none(), "the pod of member {member:?} would be scaled away");
+            let hibernates = self.hibernate && shape.replicas == 0;
+            assert!(
+                member.is_none() || hibernates,
+                "the pod of member {member:?} would be scaled away"
+            );
         }
         self.set = Some(shape.replicas);
         self.run_set();
@@ -432,6 +443,7 @@ impl World {
             }
             Happening::LoseVolume(ordinal) => self.lose_volume(*ordinal),
             Happening::Scale(replicas) => self.replicas = *replicas,
+            Happening::Hibernate(hibernate) => self.hibernate = *hibernate,
             Happening::ChangeTemplate => self.revision += 1,
             Happening::Wait => self.clock += 1_000,
         }
@@ -499,6 +511,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => ordinal.clone().prop_map(Happening::PodDown),
         1 => ordinal.prop_map(Happening::LoseVolume),
         1 => prop_oneof![Just(1), Just(3), Just(5), Just(7)].prop_map(Happening::Scale),
+        1 => any::<bool>().prop_map(Happening::Hibernate),
         1 => Just(Happening::ChangeTemplate),
         1 => Just(Happening::Wait),
     ]
@@ -520,6 +533,7 @@ proptest! {
         for happening in &happenings {
             world.happen(happening);
         }
+        world.hibernate = false;
         world.heal();
         world.check_settled();
     }
@@ -591,6 +605,23 @@ fn a_store_grows_from_one_to_three_to_five_and_shrinks_again() {
         world.check_settled();
         // Claims of those that left are gone, as the policy says.
         assert_eq!(world.volumes.len(), usize::try_from(replicas).unwrap());
+    }
+}
+
+#[test]
+fn a_store_that_hibernated_wakes_with_all_its_members_whatever_is_wanted_by_then() {
+    for (before, after) in [(1, 1), (3, 3), (5, 3), (1, 5)] {
+        let mut world = settled(before);
+        let members = world.voters();
+        world.happen(&Happening::Hibernate(true));
+        let plan = world.heal();
+        assert_eq!((plan.verdict.reason, world.pods.len()), (reason::HIBERNATED, 0));
+        assert_eq!(world.voters(), members, "sleeping changes no membership");
+        world.happen(&Happening::Scale(after));
+        world.happen(&Happening::Hibernate(false));
+        world.heal();
+        world.check_settled();
+        assert_eq!(world.status.cluster_id.as_deref(), Some(STORE_UID));
     }
 }
 

@@ -17,7 +17,8 @@ fn wanted(replicas: i32) -> Observed {
             name: "orders".to_owned(),
             uid: UID.to_owned(),
             replicas,
-            paused: false,
+            care: Care::Full,
+            protected: false,
             deleting: false,
             finalizer: true,
             reclaim_policy: ReclaimPolicy::Retain,
@@ -61,6 +62,7 @@ fn pod(ordinal: i32, node: Option<NodeView>) -> PodView {
         deleting: false,
         revision: Some("new".to_owned()),
         role_label: None,
+        trouble: None,
         node,
     }
 }
@@ -535,6 +537,32 @@ fn no_pod_is_replaced_while_another_does_not_take_part() {
 }
 
 #[test]
+fn a_template_that_does_not_come_up_ends_with_its_first_pod_and_says_why() {
+    let mut observed = formed(3, 3);
+    for ordinal in [0, 1] {
+        observed.pods[ordinal].revision = Some("old".to_owned());
+    }
+    down(&mut observed, 2);
+    check(&observed, &[], reason::ROLLING_UPDATE);
+    observed.pods[2].trouble = Some("ImagePullBackOff: no such image".to_owned());
+    let plan = check(&observed, &[], reason::ROLLOUT_PAUSED);
+    assert_eq!(plan.verdict.outcome, Outcome::Stalled);
+    assert!(plan.verdict.message.contains("orders-2: ImagePullBackOff"), "{plan:#?}");
+    // Another template mends it, whatever the broken pod does.
+    observed.set.as_mut().unwrap().update_revision = Some("newer".to_owned());
+    check(&observed, &["RestartPod"], reason::ROLLOUT_PAUSED);
+}
+
+#[test]
+fn a_member_that_cannot_be_scheduled_says_why() {
+    let mut observed = formed(3, 3);
+    down(&mut observed, 1);
+    observed.pods[1].trouble = Some("Unschedulable: no room".to_owned());
+    let plan = check(&observed, &[], reason::MEMBERS_UNREADY);
+    assert!(plan.verdict.message.ends_with("orders-1: Unschedulable: no room."), "{plan:#?}");
+}
+
+#[test]
 fn a_broken_pod_of_an_old_template_does_not_stand_in_the_way() {
     let mut observed = formed(3, 3);
     down(&mut observed, 2);
@@ -593,16 +621,62 @@ fn volumes_grow_when_the_specification_does() {
 #[test]
 fn a_paused_store_is_left_alone() {
     let mut observed = formed(5, 1);
-    observed.desired.paused = true;
+    observed.desired.care = Care::Paused;
     let plan = check(&observed, &[], reason::PAUSED);
     assert_eq!(plan.shape, None);
+}
+
+#[test]
+fn a_store_that_hibernates_has_no_pods_and_keeps_everything_else() {
+    let mut observed = locked(formed(5, 3));
+    observed.desired.care = Care::Hibernation;
+    let plan = check(&observed, &[], reason::HIBERNATING);
+    assert_eq!(plan.shape, Some(Shape { replicas: 0, available_min: 0 }));
+    assert_eq!(plan.operation, observed.status.operation, "what was locked stays locked");
+    observed.set = Some(set(0));
+    observed.pods.clear();
+    observed.membership = None;
+    let plan = check(&observed, &[], reason::HIBERNATED);
+    assert_eq!((plan.verdict.outcome, plan.verdict.quorum), (Outcome::Settled, Some(false)));
+}
+
+#[test]
+fn a_store_that_wakes_has_the_pods_of_all_its_members() {
+    for (desired, members, target, replicas) in
+        [(3, 3, None, 3), (1, 3, None, 3), (5, 3, None, 5), (1, 1, Some(3), 3)]
+    {
+        let mut observed = formed(desired, members);
+        observed.status.members = crate::report::members(&observed);
+        if let Some(target) = target {
+            let mut operation = plan(&formed(target, members)).operation.unwrap();
+            operation.target = target;
+            observed.status.operation = Some(operation);
+        }
+        observed.set = Some(set(0));
+        observed.pods.clear();
+        observed.membership = None;
+        let plan = check(&observed, &[], reason::NO_QUORUM);
+        assert_eq!(plan.shape.unwrap().replicas, replicas, "{desired} {members} {target:?}");
+    }
+}
+
+#[test]
+fn a_protected_store_is_kept_although_it_was_deleted() {
+    let mut observed = formed(3, 3);
+    observed.desired.deleting = true;
+    observed.desired.protected = true;
+    let plan = check(&observed, &[], reason::DELETION_PROTECTED);
+    assert_eq!(plan.verdict.outcome, Outcome::Stalled);
+    assert_eq!(plan.shape.unwrap().replicas, 3, "its objects are kept as they are");
+    observed.desired.protected = false;
+    check(&observed, &["DeleteSet"], reason::DELETING);
 }
 
 #[test]
 fn deletion_goes_from_the_pods_to_the_name() {
     let mut observed = formed(3, 3);
     observed.desired.deleting = true;
-    observed.desired.paused = true;
+    observed.desired.care = Care::Paused;
     check(&observed, &["DeleteSet"], reason::DELETING);
     observed.set = None;
     check(&observed, &[], reason::DELETING);

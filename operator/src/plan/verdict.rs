@@ -22,6 +22,8 @@ pub mod reason {
     pub const REPLACING_MEMBER: &str = "ReplacingMember";
     /// Pods are being replaced by newer ones.
     pub const ROLLING_UPDATE: &str = "RollingUpdate";
+    /// A pod of the newest template does not come up, so no other is given it.
+    pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
     /// Some members are not up.
     pub const MEMBERS_UNREADY: &str = "MembersUnready";
     /// There is no leader.
@@ -30,6 +32,12 @@ pub mod reason {
     pub const VOLUMES_LOST: &str = "VolumesLost";
     /// Volumes of different stores are mounted.
     pub const SEVERAL_STORES: &str = "SeveralClusterIDs";
+    /// The user asked for no pods.
+    pub const HIBERNATED: &str = "Hibernated";
+    /// The pods of a store that is to have none are going.
+    pub const HIBERNATING: &str = "Hibernating";
+    /// Somebody deleted a store that its specification protects.
+    pub const DELETION_PROTECTED: &str = "DeletionProtected";
     /// The user asked for no changes.
     pub const PAUSED: &str = "Paused";
     /// The store is being deleted.
@@ -65,7 +73,11 @@ pub enum Outcome {
 
 impl Verdict {
     pub(super) fn settled(message: impl Into<String>) -> Self {
-        Self::new(Outcome::Settled, reason::READY, message)
+        Self::as_wanted(reason::READY, message)
+    }
+
+    pub(super) fn as_wanted(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Outcome::Settled, reason, message)
     }
 
     pub(super) fn working(reason: &'static str, message: impl Into<String>) -> Self {

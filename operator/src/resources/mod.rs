@@ -4,6 +4,7 @@
 //! [`Shape`](crate::plan::Shape).
 
 mod configuration;
+mod network_policy;
 pub(crate) mod pod;
 mod quantity;
 mod services;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -44,6 +46,9 @@ pub const LABEL_STORE_UID: &str = "reckon.dev/store-uid";
 /// The annotation of a pod with the digest of its configuration, so that a change makes a new revision.
 pub const ANNOTATION_CONFIGURATION: &str = "reckon.dev/configuration";
 
+/// The annotation of a pod with the restart that was asked for last.
+pub const ANNOTATION_RESTART: &str = "reckon.dev/restart";
+
 /// The name of the volume claim template.
 pub const CLAIM_TEMPLATE: &str = "data";
 
@@ -66,6 +71,8 @@ pub struct Objects {
     /// The leader alone.
     pub leader: Service,
     pub budget: PodDisruptionBudget,
+    /// Absent: there is to be none.
+    pub network_policy: Option<NetworkPolicy>,
     pub set: StatefulSet,
 }
 
@@ -91,6 +98,7 @@ impl Objects {
             clients: services::clients(store),
             leader: services::leader(store),
             budget: services::budget(store, inputs.shape.available_min),
+            network_policy: network_policy::network_policy(store),
             set: stateful_set::stateful_set(inputs, &digest(yaml.as_bytes())),
             configuration: configuration::config_map(store, yaml),
         })
@@ -110,6 +118,11 @@ impl Names {
     /// The Service of the leader.
     pub fn leader(store: &str) -> String {
         format!("{store}-leader")
+    }
+
+    /// The policy on who may reach the nodes.
+    pub fn network_policy(store: &str) -> String {
+        format!("{store}-nodes")
     }
 
     /// The configuration of the nodes.

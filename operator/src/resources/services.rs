@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
+    LabelSelector, LabelSelectorRequirement, ObjectMeta,
+};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use reckon_crds::EventStore;
@@ -81,8 +83,12 @@ fn service(
             ..ServicePort::default()
         })
         .collect();
+    let annotations = &store.spec.services.annotations;
     Service {
-        metadata: metadata(store, name),
+        metadata: ObjectMeta {
+            annotations: Some(annotations.clone()).filter(|map| !map.is_empty()),
+            ..metadata(store, name)
+        },
         spec: Some(ServiceSpec {
             selector: Some(selector),
             ports: Some(ports),

@@ -18,8 +18,8 @@ use reckon_crds::{AntiAffinity, EventStore};
 
 use super::configuration::NODE_YAML;
 use super::{
-    ANNOTATION_CONFIGURATION, CLAIM_TEMPLATE, Inputs, LABEL_STORE_UID, Names, PORT_CLIENT,
-    PORT_HTTP, PORT_PEER, labels, metadata, pod, selector,
+    ANNOTATION_CONFIGURATION, ANNOTATION_RESTART, CLAIM_TEMPLATE, Inputs, LABEL_STORE_UID, Names,
+    PORT_CLIENT, PORT_HTTP, PORT_PEER, labels, metadata, pod, selector,
 };
 
 /// How long a node may take to hand over, drain and close its files, in seconds.
@@ -96,6 +96,9 @@ fn template(inputs: Inputs<'_>, configuration_digest: &str) -> PodTemplateSpec {
     pod_labels.extend(labels(&name));
     let mut annotations = asked.annotations.clone();
     annotations.insert(ANNOTATION_CONFIGURATION.to_owned(), configuration_digest.to_owned());
+    if let Some(restart) = &store.spec.restart {
+        annotations.insert(ANNOTATION_RESTART.to_owned(), restart.clone());
+    }
     let scheduling = &store.spec.scheduling;
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -116,13 +119,8 @@ fn template(inputs: Inputs<'_>, configuration_digest: &str) -> PodTemplateSpec {
                 ..pod::security()
             }),
             affinity: Some(affinity(store)),
-            topology_spread_constraints: Some(vec![TopologySpreadConstraint {
-                max_skew: 1,
-                topology_key: ZONE.to_owned(),
-                when_unsatisfiable: "ScheduleAnyway".to_owned(),
-                label_selector: Some(selector(&name)),
-                ..TopologySpreadConstraint::default()
-            }]),
+            topology_spread_constraints: Some(spread(store)).filter(|list| !list.is_empty()),
+            priority_class_name: scheduling.priority_class_name.clone(),
             node_selector: Some(scheduling.node_selector.clone()).filter(|map| !map.is_empty()),
             tolerations: Some(scheduling.tolerations.clone()).filter(|list| !list.is_empty()),
             volumes: Some(vec![Volume {
@@ -214,6 +212,28 @@ fn environment(store: &EventStore) -> Vec<EnvVar> {
         value("RECKON_ADVERTISE_PEER", format!("$(POD_NAME).{domain}:{PORT_PEER}")),
         value("RECKON_ADVERTISE_CLIENT", format!("$(POD_NAME).{domain}:{PORT_CLIENT}")),
     ]
+}
+
+/// Spreads the nodes of a store evenly over zones, unless the user has other ideas.
+fn spread(store: &EventStore) -> Vec<TopologySpreadConstraint> {
+    let selector = selector(&store.name_any());
+    match &store.spec.scheduling.topology_spread_constraints {
+        None => vec![TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: ZONE.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(selector),
+            ..TopologySpreadConstraint::default()
+        }],
+        Some(asked) => asked
+            .iter()
+            .cloned()
+            .map(|mut constraint| {
+                constraint.label_selector.get_or_insert_with(|| selector.clone());
+                constraint
+            })
+            .collect(),
+    }
 }
 
 /// Keeps the nodes of a store on different machines, unless the user has other ideas.

@@ -249,3 +249,65 @@ fn quantities_are_read_as_kubernetes_reads_them() {
         assert_eq!(bytes(&Quantity(text.to_owned())), expect, "{text}");
     }
 }
+
+#[test]
+fn a_restart_is_another_template_and_nothing_else_is() {
+    let template = |spec| set(&store(spec)).0["spec"]["template"].clone();
+    let (before, after) = (template(json!({})), template(json!({ "restart": "2026-11-28" })));
+    assert_ne!(before, after);
+    assert_eq!(after["metadata"]["annotations"][ANNOTATION_RESTART], "2026-11-28");
+    for spec in [json!({ "hibernate": true }), json!({ "deletionProtection": true })] {
+        assert_eq!(template(spec), before, "no pod is replaced for this");
+    }
+}
+
+#[test]
+fn pods_are_spread_and_ranked_as_asked() {
+    let (_, pod) = set(&store(json!({})));
+    let zones = &pod["topologySpreadConstraints"][0];
+    assert_eq!(zones["topologyKey"], "topology.kubernetes.io/zone");
+    let rack = json!({ "maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule" });
+    let (_, pod) = set(&store(json!({ "scheduling": {
+        "topologySpreadConstraints": [rack],
+        "priorityClassName": "important",
+    } })));
+    let asked = &pod["topologySpreadConstraints"][0];
+    assert_eq!((&asked["topologyKey"], &asked["maxSkew"]), (&json!("rack"), &json!(2)));
+    assert_eq!(asked["labelSelector"], zones["labelSelector"], "over the pods of the store");
+    assert_eq!(pod["priorityClassName"], "important");
+    let none = json!({ "scheduling": { "topologySpreadConstraints": [] } });
+    assert_eq!(set(&store(none)).1.get("topologySpreadConstraints"), None);
+}
+
+#[test]
+fn services_carry_the_annotations_that_are_asked_for() {
+    let objects = build(&store(json!({ "services": { "annotations": { "team": "shop" } } })));
+    for service in [objects.peers, objects.clients, objects.leader] {
+        assert_eq!(service.metadata.annotations.unwrap()["team"], "shop");
+    }
+}
+
+#[test]
+fn a_network_policy_lets_in_whom_it_names_and_those_without_whom_nothing_works() {
+    assert_eq!(build(&store(json!({}))).network_policy, None);
+    let rules = |access: Value| {
+        let policy = build(&store(json!({ "networkPolicy": access }))).network_policy.unwrap();
+        let policy = serde_json::to_value(policy).unwrap();
+        assert_eq!(policy["metadata"]["name"], "orders-nodes");
+        policy["spec"]["ingress"].clone()
+    };
+    let port = |rules: &Value, place: usize| rules[place]["ports"][0]["port"].clone();
+    let everybody = rules(json!({}));
+    let ports = [0, 1, 2].map(|place| port(&everybody, place));
+    assert_eq!(ports, [json!(PORT_PEER), json!(PORT_CLIENT), json!(PORT_HTTP)]);
+    assert_eq!(everybody[0]["from"][0]["podSelector"]["matchLabels"][LABEL_STORE], "orders");
+    assert_eq!(everybody[1]["from"][0], json!({ "podSelector": {} }), "the namespace's pods");
+    assert_eq!(everybody[2].get("from"), None, "whoever collects metrics");
+
+    let web = json!({ "podSelector": { "matchLabels": { "app": "web" } } });
+    let some = rules(json!({ "clients": [web], "metrics": [] }));
+    let clients = some[1]["from"].as_array().unwrap();
+    assert_eq!(clients[0], web);
+    assert_eq!(clients.len(), 4, "beside the nodes, the operator and the sinks");
+    assert_eq!(some[2]["from"].as_array().unwrap().len(), 1, "an empty list lets nobody in");
+}

@@ -26,6 +26,10 @@ use crate::resources::{
 /// found.
 pub const LABEL_SUBSCRIPTION: &str = "reckon.dev/subscription";
 
+/// What the pods of all sinks have in common.
+pub const POD_LABELS: [(&str, &str); 2] =
+    [("app.kubernetes.io/name", "reckon"), ("app.kubernetes.io/component", "sink")];
+
 /// The annotation of a pod with the digest of the secrets it was started with.
 const ANNOTATION_SECRETS: &str = "reckon.dev/secrets";
 
@@ -94,15 +98,9 @@ pub fn deployment(inputs: Inputs<'_>) -> Deployment {
 }
 
 fn labels(subscription: &str) -> BTreeMap<String, String> {
-    [
-        ("app.kubernetes.io/name", "reckon"),
-        ("app.kubernetes.io/instance", subscription),
-        ("app.kubernetes.io/component", "sink"),
-        (LABEL_SUBSCRIPTION, subscription),
-    ]
-    .into_iter()
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .collect()
+    let own = [("app.kubernetes.io/instance", subscription), (LABEL_SUBSCRIPTION, subscription)];
+    let labels = POD_LABELS.into_iter().chain(own);
+    labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 fn container(inputs: Inputs<'_>) -> Container {
