@@ -1,4 +1,4 @@
-//! The members that are tracked, how each stands, and what changed lately. Pure: the time comes from outside.
+//! The members that are probed, how each stands, and what changed lately. Pure: the time comes from outside.
 
 use std::collections::{BTreeMap, VecDeque};
 
