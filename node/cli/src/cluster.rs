@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Failure;
-use crate::health::{self, PrintedMember, PrintedReport};
+use crate::health::{self, PrintedMemberHealth, PrintedReport};
 use crate::output::{self, Output};
 
 /// One endpoint's answer.
@@ -87,7 +87,7 @@ async fn wait_until_healthy(client: &Client) -> Result<(), Failure> {
             }
             // The store may be about to be formed.
             Err(error) if error.reason() == Some(Reason::NotInitialised) => {
-                last = error.to_string()
+                last = error.to_string();
             }
             Err(error) => return Err(error.into()),
         }
@@ -227,7 +227,8 @@ fn print_status(
             })
             .collect();
         let members = agreement.health.as_ref().map(|health| health.members.iter());
-        let health = members.map(|members| members.map(PrintedMember::from).collect::<Vec<_>>());
+        let health =
+            members.map(|members| members.map(PrintedMemberHealth::from).collect::<Vec<_>>());
         return output.json(&serde_json::json!({
             "endpoints": endpoints,
             "consistency": agreement.report.as_ref().map(PrintedReport::from),

@@ -141,7 +141,7 @@ async fn watch(client: &Client, output: &mut Output) -> Result<(), Failure> {
         match message {
             Ok(Message::Current(view)) if output.is_json() => {
                 for member in &view.members {
-                    output.json(&PrintedMember::from(member))?;
+                    output.json(&PrintedMemberHealth::from(member))?;
                 }
             }
             Ok(Message::Current(view)) => print_health(&view, output)?,
@@ -278,13 +278,13 @@ const fn check_kind(kind: v1::CheckKind) -> &'static str {
 #[derive(Debug, Serialize)]
 struct PrintedHealth<'a> {
     node_id: u64,
-    members: Vec<PrintedMember<'a>>,
+    members: Vec<PrintedMemberHealth<'a>>,
     settings: PrintedSettings,
 }
 
 /// A member as a node's probes find it.
 #[derive(Debug, Serialize)]
-pub struct PrintedMember<'a> {
+pub struct PrintedMemberHealth<'a> {
     node_id: u64,
     name: &'a str,
     peer_address: &'a str,
@@ -297,7 +297,7 @@ pub struct PrintedMember<'a> {
     error: &'a str,
 }
 
-impl<'a> From<&'a v1::MemberHealth> for PrintedMember<'a> {
+impl<'a> From<&'a v1::MemberHealth> for PrintedMemberHealth<'a> {
     fn from(member: &'a v1::MemberHealth) -> Self {
         Self {
             node_id: member.node_id,
@@ -351,7 +351,7 @@ impl PrintedSettings {
 fn print_health(view: &v1::HealthResponse, output: &mut Output) -> Result<(), Failure> {
     let settings = PrintedSettings::from(&view.settings.unwrap_or_default());
     if output.is_json() {
-        let members = view.members.iter().map(PrintedMember::from).collect();
+        let members = view.members.iter().map(PrintedMemberHealth::from).collect();
         return output.json(&PrintedHealth { node_id: view.node_id, members, settings });
     }
     let rows: Vec<_> = view

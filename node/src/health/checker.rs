@@ -59,8 +59,8 @@ impl Checker {
             self.check(&member, &CHECKS).await;
             tokio::select! {
                 () = tokio::time::sleep_until(began + interval) => {}
-                // Takes effect at once. The sender lives as long as this checker.
-                _ = settings.changed() => {}
+                // Takes effect at once. Without anybody who could change them the node is on its way out.
+                changed = settings.changed() => if changed.is_err() { return },
                 () = self.shared.node.drained() => return,
             }
         }

@@ -123,7 +123,7 @@ mod tests {
             match expect {
                 None => assert_eq!(found, None),
                 Some(part) => {
-                    assert!(found.as_ref().is_some_and(|why| why.contains(part)), "{found:?}")
+                    assert!(found.as_ref().is_some_and(|why| why.contains(part)), "{found:?}");
                 }
             }
         }

@@ -68,8 +68,8 @@ impl Prober {
             self.probe(&member, others(&member), now.probe_type).await;
             tokio::select! {
                 () = tokio::time::sleep_until(began + now.probe_interval) => {}
-                // Takes effect at once. The sender lives as long as this prober.
-                _ = settings.changed() => {}
+                // Takes effect at once. Without anybody who could change them the node is on its way out.
+                changed = settings.changed() => if changed.is_err() { return },
                 () = self.shared.node.drained() => return,
             }
         }
