@@ -387,6 +387,9 @@ fn yes(value: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reckon_api::client::Options;
+    use reckon_api::testing::{Checkup, Said};
+
     use super::*;
     use crate::args::Format;
 
@@ -421,6 +424,42 @@ mod tests {
              a:7430       1  leader     4       1         12       12       9        2  yes    0.1.0\n\
              b:7430 is not reachable: connection refused\n"
         );
+    }
+
+    async fn waited(answers: &[Said], limit: Duration) -> (Result<(), Failure>, usize) {
+        let server = Checkup::start(answers.iter().copied()).await;
+        let options = Options { deadline: limit, ..Options::new([server.address.to_string()]) };
+        let ended = wait_until_healthy(&Client::new(options).unwrap()).await;
+        (ended, server.left())
+    }
+
+    #[tokio::test]
+    async fn a_store_is_waited_for_until_it_is_healthy_also_before_it_is_formed() {
+        use v1::ConsistencyResult::{Degraded, Healthy, NoQuorum};
+        let answers =
+            [Err(Reason::NotInitialised), Ok(NoQuorum), Ok(Degraded), Ok(Healthy), Ok(Degraded)];
+        let (ended, left) = waited(&answers, Duration::from_mins(1)).await;
+        ended.unwrap();
+        assert_eq!(left, 1, "nothing was asked after the answer that was waited for");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_become_healthy_is_told_of_with_the_last_reason() {
+        let answers = [Ok(v1::ConsistencyResult::Degraded)];
+        let (ended, _) = waited(&answers, Duration::from_secs(1)).await;
+        let failure = ended.unwrap_err().to_string();
+        assert!(failure.contains("not healthy after 1000 ms: degraded: it is"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_no_time_helps_ends_the_wait() {
+        let (ended, left) = waited(
+            &[Err(Reason::WrongStore), Ok(v1::ConsistencyResult::Healthy)],
+            Duration::from_mins(1),
+        )
+        .await;
+        assert!(matches!(ended, Err(Failure::Client(_))), "{ended:?}");
+        assert_eq!(left, 1);
     }
 
     #[test]
