@@ -254,6 +254,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_on_health_shows_lines_that_parse() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../HEALTH.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let shown: Vec<_> = page.lines().filter(|line| line.starts_with("    reckon ")).collect();
+        for line in &shown {
+            let words = words(line.split(" # ").next().unwrap());
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
+        }
+        assert!(shown.len() > 5, "{shown:?}");
+    }
+
     /// Splits a line as a shell does, as far as the examples need it.
     fn words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];

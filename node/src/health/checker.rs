@@ -30,7 +30,6 @@ struct Shared {
     node: Node,
     metrics: HealthMetrics,
     settings: watch::Receiver<Settings>,
-    /// Apart from Raft's and the prober's: what is given up here costs nobody else a connection.
     connections: Connections,
     /// Members are asked by one check at a time, whoever wants it.
     turn: Mutex<()>,
@@ -40,10 +39,10 @@ struct Shared {
 impl Checker {
     pub(super) fn new(
         node: Node,
+        connections: Connections,
         metrics: HealthMetrics,
         settings: watch::Receiver<Settings>,
     ) -> Self {
-        let connections = Connections::new(Arc::clone(&node.environment().dial));
         let (turn, last) = (Mutex::default(), watch::Sender::new(None));
         let shared = Shared { node, metrics, settings, connections, turn, last };
         Self { shared: Arc::new(shared) }
@@ -70,7 +69,8 @@ impl Checker {
     pub async fn check(&self, member: &Member, wanted: &[CheckKind]) -> Report {
         let _one_at_a_time = self.shared.turn.lock().await;
         let (at_us, began) = ((self.shared.node.environment().clock)(), Instant::now());
-        let asked = self.ask(member).await;
+        let membership = member.membership();
+        let asked = self.ask(member, &membership).await;
         let took = began.elapsed();
         let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let identity = member.identity();
@@ -80,7 +80,7 @@ impl Checker {
             epoch: identity.epoch,
         };
         let when = Asking { at_us, duration_us };
-        let report = judgement::judge(&observer, &member.membership(), &asked, wanted, when);
+        let report = judgement::judge(&observer, &membership, &asked, wanted, when);
         let report = Arc::new(report);
         if wanted == CHECKS {
             self.shared.metrics.checked(report.result(), took);
@@ -113,9 +113,9 @@ impl Checker {
     }
 
     /// The answers of all members, this one included whether it is a member yet or not.
-    async fn ask(&self, member: &Member) -> Vec<Asked> {
+    async fn ask(&self, member: &Member, membership: &v1::Membership) -> Vec<Asked> {
         let own = member.identity().node_id;
-        let mut members = member.membership().members;
+        let mut members = membership.members.clone();
         if !members.iter().any(|known| known.node_id == own) {
             members.push(v1::Member { node_id: own, ..v1::Member::default() });
         }

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::raft::Member;
+use crate::raft::network::Connections;
 use crate::supervise::supervise;
 use checker::Checker;
 use prober::Prober;
@@ -41,8 +42,11 @@ impl Health {
     pub fn start(node: &Node, metrics: &Metrics, settings: Settings) -> Self {
         let (sender, settings) = watch::channel(settings);
         let counted = metrics.health();
-        let prober = Prober::new(node.clone(), counted.clone(), settings.clone());
-        let checker = Checker::new(node.clone(), counted.clone(), settings);
+        // Apart from Raft's: a call that is given up here must not cost it a connection.
+        let connections = Connections::new(Arc::clone(&node.environment().dial));
+        let prober =
+            Prober::new(node.clone(), connections.clone(), counted.clone(), settings.clone());
+        let checker = Checker::new(node.clone(), connections, counted.clone(), settings);
         let probing = prober.clone();
         node.consensus().spawn(supervise("prober", metrics.clone(), move || probing.clone().run()));
         let checking = checker.clone();

@@ -1,6 +1,5 @@
 //! One probe of one member: is somebody there, is it this member, can it read what it has.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reckon_api::v1;
@@ -12,20 +11,14 @@ use crate::limits;
 use crate::raft::network::Connections;
 use crate::storage::Identity;
 
-/// Makes probes, over connections of its own: a probe that is given up must not cost Raft its connection.
+/// Makes probes.
 #[derive(Debug, Clone)]
 pub struct Probes {
-    connections: Connections,
-    environment: Environment,
+    pub connections: Connections,
+    pub environment: Environment,
 }
 
 impl Probes {
-    /// No connection yet.
-    pub fn new(environment: &Environment) -> Self {
-        let connections = Connections::new(Arc::clone(&environment.dial));
-        Self { connections, environment: environment.clone() }
-    }
-
     /// Probes a member of the store that `own` belongs to.
     pub async fn probe(
         &self,

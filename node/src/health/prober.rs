@@ -17,6 +17,7 @@ use super::standing::Change;
 use crate::metrics::HealthMetrics;
 use crate::node::Node;
 use crate::raft::Member;
+use crate::raft::network::Connections;
 
 /// A cheap handle to the prober of a node.
 #[derive(Debug, Clone)]
@@ -50,10 +51,11 @@ impl NoSuchMember {
 impl Prober {
     pub(super) fn new(
         node: Node,
+        connections: Connections,
         metrics: HealthMetrics,
         settings: watch::Receiver<Settings>,
     ) -> Self {
-        let probes = Probes::new(node.environment());
+        let probes = Probes { connections, environment: node.environment().clone() };
         let (roster, noticed) = (Mutex::default(), watch::Sender::new(0));
         Self { shared: Arc::new(Shared { node, metrics, settings, probes, roster, noticed }) }
     }

@@ -284,6 +284,7 @@ mod tests {
         let (quorum, leader) = (CheckKind::Quorum, CheckKind::LeaderConsensus);
         let named = [quorum.into(), leader.into(), quorum.into()];
         assert_eq!(wanted(&named).unwrap(), [leader, quorum]);
+        assert_eq!(wanted(&[leader.into()]).unwrap(), [leader]);
         for unknown in [0, 9] {
             let refused = wanted(&[quorum.into(), unknown]).unwrap_err();
             assert_eq!(Reason::of(&refused), Some(Reason::InvalidArgument));

@@ -48,11 +48,11 @@ const LATE_SYNC: Duration = Duration::from_millis(300);
 
 /// Often enough that every fault is looked at. The probe that goes furthest into a node is the one that may disturb it.
 const HEALTH: Settings = Settings {
-    probe_interval: Duration::from_secs(1),
+    probe_interval: Duration::from_secs(2),
     probe_timeout: Duration::from_millis(500),
     probe_failures: 2,
     probe_type: v1::ProbeType::Store,
-    consistency_interval: Duration::from_secs(1),
+    consistency_interval: Duration::from_secs(2),
 };
 
 /// How long pieces of disk work take.

@@ -280,6 +280,7 @@ fn quorum(views: &Views<'_>, membership: &v1::Membership) -> Verdict {
     let answers = |voter: &&u64| views.answered.iter().any(|view| view.node_id == **voter);
     let available = voters.iter().filter(answers).count();
     let total = voters.len();
+    // Of all voters also where a change goes by two steps: nothing stays joint.
     let required = total / 2 + 1;
     let can_lose = available.saturating_sub(required);
     let status = match available {
