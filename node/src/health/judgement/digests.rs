@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reckon_api::v1;
 
-use super::views::listed;
+use super::views::named;
 
 /// Who has which digest at a seal, and where the seal ends for them.
 type Groups<'a> = BTreeMap<&'a str, Vec<(u64, u64)>>;
@@ -99,11 +99,11 @@ fn divergence(
 /// What a person reads of it.
 pub(super) fn sentence(found: &v1::Divergence) -> String {
     let v1::Divergence { node_id, seal, from_position, to_position, .. } = found;
-    let others = listed(&found.compared_with);
+    let others = named(&found.compared_with);
     let others = if found.minority {
-        format!("the majority, members {others}")
+        format!("the majority, {others}")
     } else {
-        format!("members {others}, and no majority says who is right")
+        format!("{others}, and no majority says who is right")
     };
     format!(
         "member {node_id} has other contents from position {from_position} on and below {to_position} (seal {seal}) \

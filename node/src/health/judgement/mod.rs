@@ -13,7 +13,7 @@ use reckon_api::v1::{
 };
 
 pub use views::{Asked, Observer};
-use views::{Views, listed};
+use views::{Views, listed, named};
 
 use crate::limits;
 
@@ -123,6 +123,17 @@ fn membership_consensus(views: &Views<'_>, observer: &Observer) -> Verdict {
     for failed in &views.failed {
         findings.degraded(format!("member {} does not count: {}", failed.node_id, failed.error));
     }
+    let those = |unlike: fn(&v1::StatusResponse) -> bool| -> Vec<u64> {
+        let unlike = views.answered.iter().filter(|view| unlike(view));
+        unlike.map(|view| view.node_id).collect()
+    };
+    let (unready, closed) = (those(|view| !view.ready), those(|view| !view.activated));
+    if !unready.is_empty() {
+        findings.degraded(format!("not ready yet: {}", named(&unready)));
+    }
+    if !closed.is_empty() {
+        findings.degraded(format!("not open to clients yet: {}", named(&closed)));
+    }
     let known = views.memberships();
     for (index, one) in known.iter().enumerate() {
         for other in &known[..index] {
@@ -130,10 +141,10 @@ fn membership_consensus(views: &Views<'_>, observer: &Observer) -> Verdict {
             let empty = |view: &v1::MembershipView| view.voters.is_empty();
             if one.log_index == other.log_index && !empty(one) && !empty(other) {
                 findings.split_brain(format!(
-                    "members {} and {} have different memberships at log index {}",
-                    listed(&one.seen_by),
-                    listed(&other.seen_by),
-                    one.log_index
+                    "different memberships stand at log index {}: one of {}, one of {}",
+                    one.log_index,
+                    named(&other.seen_by),
+                    named(&one.seen_by)
                 ));
             }
         }
@@ -142,9 +153,9 @@ fn membership_consensus(views: &Views<'_>, observer: &Observer) -> Verdict {
         let behind: Vec<u64> = behind.iter().flat_map(|view| view.seen_by.clone()).collect();
         if !behind.is_empty() {
             findings.degraded(format!(
-                "members {} have not heard of the membership at log index {} yet",
-                listed(&behind),
-                newest.log_index
+                "the membership at log index {} has not reached {} yet",
+                newest.log_index,
+                named(&behind)
             ));
         }
         let is_member =
@@ -210,8 +221,8 @@ fn leader_consensus(views: &Views<'_>) -> Verdict {
             }
         }
         if !astray.is_empty() {
-            let astray = listed(&astray);
-            findings.degraded(format!("members {astray} do not follow leader {leader_id} yet"));
+            let astray = named(&astray);
+            findings.degraded(format!("leader {leader_id} is not followed by {astray} yet"));
         }
         if !reports.iter().any(|report| report.node_id == leader_id) {
             findings.degraded(format!("the leader, member {leader_id}, does not answer here"));
@@ -260,7 +271,7 @@ fn log_consistency(views: &Views<'_>) -> Verdict {
     }
     for view in views.answered.iter().filter(|view| !view.fenced_files.is_empty()) {
         let (node_id, files) = (view.node_id, view.fenced_files.len());
-        findings.degraded(format!("member {node_id} fetches {files} damaged files again"));
+        findings.degraded(format!("member {node_id} fetches damaged files again: {files}"));
     }
     let data = v1::LogConsistency {
         term_min,

@@ -1,5 +1,6 @@
 //! Each rule by tables: what three members say of themselves, changed in one point, and what is judged of it.
 
+use proptest::prelude::*;
 use reckon_api::v1::check::Data;
 
 use super::*;
@@ -50,6 +51,8 @@ fn status(node_id: u64) -> v1::StatusResponse {
         sealed_position: 200,
         digest: "b".to_owned(),
         seals: vec![seal(1, "a"), seal(2, "b")],
+        ready: true,
+        activated: true,
         ..v1::StatusResponse::default()
     }
 }
@@ -214,14 +217,23 @@ fn a_member_whose_address_another_one_took_over_is_away() {
 }
 
 #[test]
+fn a_store_that_is_not_open_or_not_ready_everywhere_is_not_healthy_yet() {
+    let closed = Store::well().with(2, |it| it.activated = false);
+    check(&closed, Degraded, Members, "not open to clients yet: member 2");
+    let replaying = |it: &mut v1::StatusResponse| it.ready = false;
+    let starting = Store::well().with(2, replaying).with(3, replaying);
+    check(&starting, Degraded, Members, "not ready yet: members 2, 3");
+}
+
+#[test]
 fn memberships_that_lag_are_degraded_and_two_at_one_place_are_split_brain() {
     let newer = |it: &mut v1::StatusResponse| {
         it.membership = Some(v1::Membership { log_index: 50, ..membership(&[1, 2, 3]) });
     };
-    let said = "members 1, 3 have not heard of the membership at log index 50 yet";
+    let said = "the membership at log index 50 has not reached members 1, 3 yet";
     check(&Store::well().with(2, newer), Degraded, Members, said);
     let other = |it: &mut v1::StatusResponse| it.membership = Some(membership(&[2, 3]));
-    let said = "have different memberships at log index 5";
+    let said = "different memberships stand at log index 5: one of ";
     check(&Store::well().with(2, other), SplitBrain, Members, said);
     let other_term = |it: &mut v1::StatusResponse| {
         it.membership = Some(v1::Membership { log_term: 2, ..membership(&[1, 2, 3]) });
@@ -271,7 +283,7 @@ fn two_leaders_are_split_brain_in_one_term_and_a_passing_thing_in_two() {
         &Store::well().with(2, deposes),
         Degraded,
         Leader,
-        "members 1, 3 do not follow leader 2 yet",
+        "leader 2 is not followed by members 1, 3 yet",
     );
 }
 
@@ -294,7 +306,7 @@ fn without_a_leader_a_store_is_degraded() {
         &Store::well().with(3, |it| it.leader_id = 0),
         Degraded,
         Leader,
-        "members 3 do not follow leader 1 yet",
+        "leader 1 is not followed by member 3 yet",
     );
 }
 
@@ -312,7 +324,12 @@ fn a_voter_far_behind_or_with_damage_is_degraded_and_a_learner_may_be_behind() {
     let learner = Store::well().with(1, behind(false)).judge();
     assert_eq!(learner.checks[2].status(), Healthy);
     let damaged = |it: &mut v1::StatusResponse| it.fenced_files = vec!["runs/0-1".to_owned()];
-    check(&Store::well().with(2, damaged), Degraded, Log, "member 2 fetches 1 damaged files again");
+    check(
+        &Store::well().with(2, damaged),
+        Degraded,
+        Log,
+        "member 2 fetches damaged files again: 1",
+    );
 }
 
 #[test]
@@ -404,6 +421,83 @@ fn a_divergence_is_told_in_a_sentence_that_names_it() {
         Log,
         "member 2 has other contents from position 100 on and below 200 (seal 2) than the majority, members 1, 3",
     );
+}
+
+/// Where a member of a store that keeps all its promises may be: term, whether it knows the term's leader, how many
+/// changes of the membership it has heard of, the seals that it remembers, whether it answers.
+type Place = (u64, bool, u64, (u64, u64), bool);
+
+fn at((term, follows, heard, (first, seals), answers): Place, node_id: u64) -> Asked {
+    let leader = term % 5 + 1;
+    let leads = follows && leader == node_id;
+    let seals: Vec<v1::Seal> =
+        (first..first + seals).map(|number| seal(number, &format!("digest {number}"))).collect();
+    let last = seals.last().cloned().unwrap_or_default();
+    let voters: Vec<u64> = (1..=heard).collect();
+    let status = v1::StatusResponse {
+        term,
+        role: if leads { Role::Leader.into() } else { Role::Follower.into() },
+        leader_id: if follows { leader } else { 0 },
+        membership: Some(v1::Membership {
+            log_term: heard,
+            log_index: heard.saturating_sub(1) * 10,
+            ..membership(&voters)
+        }),
+        seal: last.seal,
+        sealed_position: last.position,
+        digest: last.digest,
+        seals,
+        ..status(node_id)
+    };
+    let answer = if answers { Ok(status) } else { Err("timeout".to_owned()) };
+    Asked { member: member(node_id), answer }
+}
+
+proptest! {
+    #[test]
+    fn what_merely_lags_or_is_away_is_never_split_brain(
+        places in proptest::collection::vec(
+            (1_u64..8, any::<bool>(), 0_u64..6, (1_u64..20, 0_u64..16), any::<bool>()),
+            5,
+        ),
+    ) {
+        let asked: Vec<Asked> = places.into_iter().zip(1..).map(|(it, id)| at(it, id)).collect();
+        let store = Store { asked, membership: membership(&[1, 2, 3, 4, 5]) };
+        let report = store.judge();
+        prop_assert_ne!(report.result(), SplitBrain, "{:#?}", report);
+        let enough = store.asked.iter().filter(|asked| asked.answer.is_ok()).count() >= 3;
+        prop_assert_eq!(report.checks[3].status() == NoQuorum, !enough);
+    }
+
+    #[test]
+    fn one_replica_of_five_that_differs_is_named_wherever_the_others_are(
+        firsts in proptest::collection::vec(1_u64..8, 5),
+        from in 1_u64..12,
+        odd in 1_u64..6,
+    ) {
+        let asked: Vec<Asked> = firsts
+            .into_iter()
+            .zip(1..)
+            .map(|(first, id)| {
+                let mut asked = at((1, false, 5, (first, 12), true), id);
+                let status = asked.answer.as_mut().expect("it answers");
+                for seal in status.seals.iter_mut().filter(|it| id == odd && it.seal >= from) {
+                    seal.digest.push_str(" of another history");
+                }
+                status.digest = status.seals.last().expect("twelve").digest.clone();
+                asked
+            })
+            .collect();
+        let report = Store { asked, membership: membership(&[1, 2, 3, 4, 5]) }.judge();
+        let Some(Data::Log(log)) = &report.checks[2].data else { panic!("{report:#?}") };
+        let named: Vec<u64> = log.divergences.iter().map(|it| it.node_id).collect();
+        prop_assert_eq!(named, [odd]);
+        // All remember seal 8 to 12, so that there is a majority, and the difference is not before it began.
+        let found = &log.divergences[0];
+        prop_assert!(found.minority && found.seal >= from, "{:#?}", found);
+        prop_assert!(found.from_position < found.to_position);
+        prop_assert!(found.from_position <= from * 100);
+    }
 }
 
 #[test]

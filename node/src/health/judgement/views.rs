@@ -160,6 +160,12 @@ impl<'a> Views<'a> {
     }
 }
 
+/// Members in a sentence.
+pub(super) fn named(ids: &[u64]) -> String {
+    let members = if ids.len() == 1 { "member" } else { "members" };
+    format!("{members} {}", listed(ids))
+}
+
 /// Ids in a sentence.
 pub(super) fn listed(ids: &[u64]) -> String {
     let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
