@@ -12,6 +12,7 @@ use reckon_api::client::Options;
 
 use crate::append::Append;
 use crate::bench::Bench;
+use crate::check::{Check, WatchStatus};
 use crate::cluster::{Checkpoint, Status};
 use crate::consume::Consume;
 use crate::count::{Any, Count, HasEvents};
@@ -19,7 +20,7 @@ use crate::event::Event;
 use crate::expression::CheckExpression;
 use crate::failure::Failure;
 use crate::follow::Follow;
-use crate::health::{Check, Health, WatchStatus};
+use crate::health::Health;
 use crate::life::Stream;
 use crate::output::Output;
 use crate::read::{Read, ReadAll};

@@ -8,8 +8,9 @@ use reckon_api::{Client, Reason, v1};
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
+use crate::check::{self, PrintedReport};
 use crate::failure::Failure;
-use crate::health::{self, PrintedMemberHealth, PrintedReport};
+use crate::health::{self, PrintedMemberHealth};
 use crate::output::{self, Output};
 
 /// One endpoint's answer.
@@ -83,7 +84,7 @@ async fn wait_until_healthy(client: &Client) -> Result<(), Failure> {
                 if report.result() == v1::ConsistencyResult::Healthy {
                     return Ok(());
                 }
-                last = format!("{}: {}", health::result(report.result()), health::reasons(&report));
+                last = format!("{}: {}", check::result(report.result()), check::reasons(&report));
             }
             // The store may be about to be formed.
             Err(error) if error.reason() == Some(Reason::NotInitialised) => {
@@ -289,7 +290,7 @@ fn print_agreement(agreement: &Agreement, output: &mut Output) -> Result<(), Fai
         }
     }
     let Some(report) = &agreement.report else { return Ok(()) };
-    let (result, reasons) = (health::result(report.result()), health::reasons(report));
+    let (result, reasons) = (check::result(report.result()), check::reasons(report));
     let why = if reasons.is_empty() { String::new() } else { format!(": {reasons}") };
     output.line(&format!("The store is {result}{}", output::plain(&why)))
 }

@@ -3,6 +3,7 @@
 mod append;
 mod args;
 mod bench;
+mod check;
 mod cluster;
 mod consistency;
 mod consume;
