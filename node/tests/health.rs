@@ -85,7 +85,7 @@ async fn a_member_that_is_killed_is_suspect_then_failed_and_recovers_when_it_is_
     store.nodes[victim].kill();
     let suspect = notice(&mut watching, victim_id, HealthState::Suspect).await;
     let failed = notice(&mut watching, victim_id, HealthState::Failed).await;
-    assert_eq!(failed.number, suspect.number + 1);
+    assert!(failed.number > suspect.number);
     assert_eq!(failed.from(), HealthState::Suspect);
     assert!(!failed.error.is_empty());
     let report = becomes(&store.nodes[leader], ConsistencyResult::Degraded).await;
@@ -99,9 +99,13 @@ async fn a_member_that_is_killed_is_suspect_then_failed_and_recovers_when_it_is_
     assert_eq!((recovered.from(), recovered.error.as_str()), (HealthState::Failed, ""));
     becomes(&store.nodes[leader], ConsistencyResult::Healthy).await;
 
-    let answer = health(&store.nodes[leader]).health(v1::HealthRequest {}).await;
-    let view = answer.expect("a view").into_inner();
-    assert!(view.members.iter().all(|member| member.state() == HealthState::Healthy), "{view:#?}");
+    let view = eventually("all members are well", || async {
+        let answer = health(&store.nodes[leader]).health(v1::HealthRequest {}).await;
+        let view = answer.ok()?.into_inner();
+        let well = view.members.iter().all(|member| member.state() == HealthState::Healthy);
+        well.then_some(view)
+    })
+    .await;
     assert!(view.notices.contains(&recovered), "what changed is remembered");
 }
 
@@ -194,12 +198,15 @@ async fn every_kind_of_probe_and_check_can_be_asked_for_singly() {
     node.streams().append(request).await.expect("an append");
     let other = store.nodes[(leader + 1) % 3].status().await.expect("a status").node_id;
     for kind in [ProbeType::Ping, ProbeType::Rpc, ProbeType::Store] {
-        let request = v1::ProbeNowRequest { r#type: kind.into(), node_id: other };
-        let results = health(node).probe_now(request).await.expect("probes").into_inner().results;
-        assert_eq!(results.len(), 1);
-        let probed = &results[0];
-        assert!(probed.answered && probed.node_id == other, "{probed:?}");
-        assert_eq!(probed.r#type(), kind);
+        // A busy machine may be slower than the quick timeout.
+        eventually("the probe is answered", || async {
+            let request = v1::ProbeNowRequest { r#type: kind.into(), node_id: other };
+            let answer = health(node).probe_now(request).await.expect("probes").into_inner();
+            let [probed] = answer.results.as_slice() else { panic!("{answer:?}") };
+            assert_eq!((probed.node_id, probed.r#type()), (other, kind));
+            probed.answered.then_some(())
+        })
+        .await;
     }
     let all = v1::ProbeNowRequest::default();
     let results = health(node).probe_now(all).await.expect("probes").into_inner().results;
@@ -239,7 +246,10 @@ async fn a_process_that_stands_still_takes_connections_and_answers_no_calls() {
         let answer = health(node).probe_now(request).await.expect("probes").into_inner();
         answer.results[0].answered
     };
-    assert!(probed(ProbeType::Ping).await, "the kernel takes the connection");
+    eventually("the kernel takes the connection", || async {
+        probed(ProbeType::Ping).await.then_some(())
+    })
+    .await;
     assert!(!probed(ProbeType::Rpc).await);
     assert!(!probed(ProbeType::Store).await);
     store.nodes[victim].resume();
