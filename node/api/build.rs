@@ -6,8 +6,17 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from("../proto");
-    let files = ["event", "filter", "subscription", "streams", "subscriptions", "cluster", "peer"]
-        .map(|name| root.join(format!("reckon/v1/{name}.proto")));
+    let files = [
+        "event",
+        "filter",
+        "subscription",
+        "streams",
+        "subscriptions",
+        "cluster",
+        "health",
+        "peer",
+    ]
+    .map(|name| root.join(format!("reckon/v1/{name}.proto")));
     println!("cargo::rerun-if-changed={}", root.display());
 
     let descriptors = protox::compile(files, [root])?;

@@ -6,11 +6,15 @@
 //! ([`crate::raft::runtime::Randomness`]); the disks come with [`crate::node::Options`].
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use reckon_api::connect::{Connector, Resolver};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::Service as _;
 use uuid::Uuid;
 
 use crate::limits;
@@ -26,6 +30,9 @@ pub type NewId = Arc<dyn Fn() -> Uuid + Send + Sync>;
 pub trait Dial: fmt::Debug + Send + Sync {
     /// A channel that connects when it is first used, and again whenever its connection is lost.
     fn dial(&self, endpoint: Endpoint) -> Channel;
+
+    /// Whether somebody takes a connection at `host:port`: makes one and closes it again.
+    fn reach(&self, address: &str) -> BoxFuture<'static, io::Result<()>>;
 }
 
 /// The world of one node; cheap to clone.
@@ -71,7 +78,19 @@ struct Tcp;
 
 impl Dial for Tcp {
     fn dial(&self, endpoint: Endpoint) -> Channel {
-        let connector = Connector::new(Resolver::system(), limits::PEER_CONNECT_TIMEOUT);
-        endpoint.connect_with_connector_lazy(connector)
+        endpoint.connect_with_connector_lazy(connector())
     }
+
+    fn reach(&self, address: &str) -> BoxFuture<'static, io::Result<()>> {
+        let uri = format!("http://{address}").parse::<Uri>();
+        async move {
+            let uri = uri.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            connector().call(uri).await.map(drop).map_err(io::Error::other)
+        }
+        .boxed()
+    }
+}
+
+fn connector() -> Connector {
+    Connector::new(Resolver::system(), limits::PEER_CONNECT_TIMEOUT)
 }

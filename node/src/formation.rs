@@ -286,7 +286,7 @@ async fn probe_all(connections: &Connections, peers: &BTreeSet<String>) -> Vec<v
 
 async fn probe(connections: &Connections, peer: &str) -> Option<v1::ProbeResponse> {
     let mut client = connections.control(peer).ok()?;
-    let call = client.probe(v1::ProbeRequest {});
+    let call = client.probe(v1::ProbeRequest { store: false });
     if let Ok(Ok(answer)) = tokio::time::timeout(limits::PEER_CALL_TIMEOUT, call).await {
         return Some(answer.into_inner());
     }

@@ -447,6 +447,42 @@ pub const INSTALL_STALL_MAX: Duration = Duration::from_secs(20);
 
 const _: () = assert!(FETCH_CHUNK_BYTES < PEER_MESSAGE_BYTES_MAX as u64);
 
+// ---- Health: how members look at each other ----
+
+/// Between two probes of a member, in milliseconds. More often would be load without knowing more: an election takes
+/// longer.
+pub const PROBE_INTERVAL_MS_MIN: u64 = 200;
+/// Longer than that a failure is no news.
+pub const PROBE_INTERVAL_MS_MAX: u64 = 3_600_000;
+/// How long a probe may take, in milliseconds. Less than this is less than a busy machine needs.
+pub const PROBE_TIMEOUT_MS_MIN: u64 = 10;
+/// The same at most.
+pub const PROBE_TIMEOUT_MS_MAX: u64 = 60_000;
+/// Failed probes in a row that make a member failed, at least.
+pub const PROBE_FAILURES_MIN: u32 = 1;
+/// The same at most.
+pub const PROBE_FAILURES_MAX: u32 = 100;
+/// Between two checks of consistency, in milliseconds. Each asks every member.
+pub const CONSISTENCY_INTERVAL_MS_MIN: u64 = 1_000;
+/// The same at most.
+pub const CONSISTENCY_INTERVAL_MS_MAX: u64 = 3_600_000;
+/// How long a member may take to say how it is before a check goes on without it.
+pub const CONSISTENCY_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Log bytes that a voter may lack before a check calls it behind: what may be on its way to it under load.
+pub const CONSISTENCY_LAG_BYTES_MAX: u64 = REPLICATION_IN_FLIGHT_BYTES_MAX as u64;
+/// Changes of members' states that are remembered for those who ask later, or read slowly.
+pub const HEALTH_NOTICES_MAX: usize = 64;
+/// Longest reason of a failed probe that is kept, in bytes; the rest is cut.
+pub const PROBE_ERROR_BYTES_MAX: usize = 512;
+/// Seals that a member remembers the digests of, so that replicas which are a few seals apart can be compared.
+pub const SEALS_REMEMBERED: usize = 16;
+/// Requests to probe or check now that are in work at once: each asks every member.
+pub const HEALTH_REQUESTS_MAX: usize = 16;
+/// Watches of health and consistency on one node.
+pub const HEALTH_WATCHES_MAX: usize = 256;
+
+const _: () = assert!(SEALS_REMEMBERED >= 2);
+
 // ---- Requests ----
 
 /// Commands that may wait for the proposer.

@@ -6,6 +6,7 @@
 //! Must not know where the numbers come from; whoever has them calls the handle.
 
 mod definition;
+mod health;
 mod observed;
 mod subscriptions;
 
@@ -27,6 +28,7 @@ use tonic::{Code, Status};
 
 use crate::health::memory::MemoryUsage;
 use definition::{Definition, Labels};
+pub use health::HealthMetrics;
 pub use observed::{AppendObserved, ReadConsistency, ReadKind, ReadObserved};
 pub use subscriptions::{FollowerObserved, SubscriptionMetrics, SubscriptionsView};
 
@@ -128,7 +130,7 @@ const MEMORY_RATIO: Definition = Definition::gauge(
      inactive file cache does not count",
 );
 
-/// All metrics but those of subscriptions, in the order of the reference.
+/// All metrics but those of health and subscriptions, in the order of the reference.
 const ALL: &[&Definition] = &[
     &BUILD_INFO,
     &START_TIME,
@@ -241,6 +243,7 @@ struct Inner {
     log_bytes: Gauge64,
     overlay_bytes: Gauge64,
     task_restarts: Family<Labels<1>, Counter>,
+    health: HealthMetrics,
     subscriptions: SubscriptionMetrics,
 }
 
@@ -291,6 +294,7 @@ impl Metrics {
             log_bytes: LOG_BYTES.register(&mut registry, Gauge::default()),
             overlay_bytes: OVERLAY_BYTES.register(&mut registry, Gauge::default()),
             task_restarts: TASK_RESTARTS.register(&mut registry, Family::default()),
+            health: HealthMetrics::new(&mut registry),
             subscriptions: SubscriptionMetrics::new(&mut registry),
             registry,
         };
@@ -306,7 +310,7 @@ impl Metrics {
 
     /// The reference of all metrics, as Markdown.
     pub fn reference() -> String {
-        definition::reference(&[ALL, &subscriptions::ALL].concat())
+        definition::reference(&[ALL, &health::ALL, &subscriptions::ALL].concat())
     }
 
     /// The node belongs to a store from now on.
@@ -357,6 +361,11 @@ impl Metrics {
     /// A background task failed and is begun again.
     pub fn restarted(&self, task: &'static str) {
         self.0.task_restarts.get_or_create(&TASK_RESTARTS.labels([task])).inc();
+    }
+
+    /// What is counted of health and consistency.
+    pub fn health(&self) -> &HealthMetrics {
+        &self.0.health
     }
 
     /// What is counted of subscriptions.

@@ -15,6 +15,7 @@ use tonic::Status;
 use crate::environment::Environment;
 use crate::log::{self, LogStore};
 use crate::raft::member::{self, StartError};
+use crate::raft::seals::Seal;
 use crate::raft::{Member, PeerNode};
 use crate::storage::{CatalogueError, FORMAT_VERSION, Identity, Store};
 use crate::{limits, raft};
@@ -313,8 +314,22 @@ impl Node {
         }
     }
 
+    /// Where Raft and what looks after it runs, away from what users can load.
+    pub fn consensus(&self) -> &Handle {
+        &self.shared.consensus
+    }
+
     /// What this node knows of itself and its store.
     pub fn status(&self) -> v1::StatusResponse {
+        let mut status = self.brief_status();
+        if let Some(member) = self.member() {
+            describe_bytes(&member, &mut status);
+        }
+        status
+    }
+
+    /// The same without where the bytes are, for which files are looked at.
+    pub fn brief_status(&self) -> v1::StatusResponse {
         let options = self.options();
         let mut status = v1::StatusResponse {
             volume_id: self.volume_id(),
@@ -368,24 +383,35 @@ fn describe_member(member: &Member, status: &mut v1::StatusResponse) {
     status.events = engine.events();
     status.streams = engine.streams();
     status.activated = engine.activated();
-    status.bytes.insert("overlay".to_owned(), engine.overlay_bytes());
     drop(engine);
-    describe_storage(member, status);
+    describe_sealed(member, status);
 }
 
-/// What of the state is in files, and where the bytes are.
-fn describe_storage(member: &Member, status: &mut v1::StatusResponse) {
-    let (log, store, intake) = (member.log(), member.store(), member.intake());
-    if let Some(checkpoint) = store.checkpoint() {
+/// What of the state is in files.
+fn describe_sealed(member: &Member, status: &mut v1::StatusResponse) {
+    if let Some(checkpoint) = member.store().checkpoint() {
         status.seal = checkpoint.seal;
         status.sealed_position = checkpoint.end_position;
-        status.digest = checkpoint.digest.iter().fold(String::new(), |text, byte| {
-            let (high, low) = (u32::from(byte >> 4), u32::from(byte & 15));
-            let digits = [high, low].map(|digit| char::from_digit(digit, 16).unwrap_or_default());
-            text + &String::from_iter(digits)
-        });
+        status.digest = hexadecimal(&checkpoint.digest);
     }
-    status.fenced_files = store.fenced().into_iter().map(|file| file.name).collect();
+    let seals = member.seals().last().into_iter().map(|Seal { seal, position, digest }| v1::Seal {
+        seal,
+        position,
+        digest: hexadecimal(&digest),
+    });
+    status.seals = seals.collect();
+    status.fenced_files = member.store().fenced().into_iter().map(|file| file.name).collect();
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Where the bytes are.
+fn describe_bytes(member: &Member, status: &mut v1::StatusResponse) {
+    let (log, store, intake) = (member.log(), member.store(), member.intake());
+    status.bytes.insert("overlay".to_owned(), member.engine().read().overlay_bytes());
     // Where the volume cannot be looked at, what is known without it is told.
     let parts = store.bytes().unwrap_or_default();
     let parts = parts.into_iter().map(|(part, bytes)| (part.to_owned(), bytes));

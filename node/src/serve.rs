@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use reckon_api::v1;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic_health::server::HealthReporter;
 
-use crate::config::{Config, FormationMode};
+use crate::config::{Config, FormationMode, HealthConfig, ProbeType};
 use crate::environment::Environment;
 use crate::health::http;
 use crate::health::memory::MemoryUsage;
@@ -101,6 +102,7 @@ async fn serve(config: Config, consensus: Handle) -> anyhow::Result<()> {
             subscription_health_interval: Duration::from_millis(
                 config.subscriptions.health_interval_ms,
             ),
+            health: health_settings(&config.health),
         },
         health_service,
         stop.clone(),
@@ -249,6 +251,25 @@ fn node_options(
     }
 }
 
+fn health_settings(config: &HealthConfig) -> health::settings::Settings {
+    let millis = Duration::from_millis;
+    health::settings::Settings {
+        probe_interval: millis(config.probe_interval_ms),
+        probe_timeout: millis(config.probe_timeout_ms),
+        probe_failures: config.probe_failures,
+        probe_type: match config.probe_type {
+            ProbeType::Ping => v1::ProbeType::Ping,
+            ProbeType::Rpc => v1::ProbeType::Rpc,
+            ProbeType::Store => v1::ProbeType::Store,
+        },
+        consistency_interval: millis(config.consistency_interval_ms),
+    }
+}
+
+/// What `grpc.health.v1` is asked for; the empty one is the whole node.
+const SERVICES: [&str; 5] =
+    ["", "reckon.v1.Streams", "reckon.v1.Subscriptions", "reckon.v1.Cluster", "reckon.v1.Health"];
+
 /// Keeps `grpc.health.v1` in step with readiness.
 async fn report_health(node: Node, health: HealthReporter) {
     let mut shown = None;
@@ -260,8 +281,7 @@ async fn report_health(node: Node, health: HealthReporter) {
             } else {
                 tonic_health::ServingStatus::NotServing
             };
-            for service in ["", "reckon.v1.Streams", "reckon.v1.Subscriptions", "reckon.v1.Cluster"]
-            {
+            for service in SERVICES {
                 health.set_service_status(service, status).await;
             }
             shown = Some(ready);

@@ -12,13 +12,15 @@ use reckon_api::client::Options;
 
 use crate::append::Append;
 use crate::bench::Bench;
-use crate::cluster::Checkpoint;
+use crate::check::{Check, WatchStatus};
+use crate::cluster::{Checkpoint, Status};
 use crate::consume::Consume;
 use crate::count::{Any, Count, HasEvents};
 use crate::event::Event;
 use crate::expression::CheckExpression;
 use crate::failure::Failure;
 use crate::follow::Follow;
+use crate::health::Health;
 use crate::life::Stream;
 use crate::output::Output;
 use crate::read::{Read, ReadAll};
@@ -115,9 +117,14 @@ pub enum Command {
     Follow(Box<Follow>),
     /// Watch streams and subscriptions being created, changed and removed, until interrupted.
     Watch(Watch),
-    /// Show what each endpoint says of itself.
-    #[command(after_help = STATUS_EXAMPLES)]
-    Status,
+    /// Show what each endpoint says of itself, and whether the members of the store agree.
+    Status(Status),
+    /// Show how a node's probes find the other members, probe them now, or change how it probes.
+    Health(Health),
+    /// Have a node ask all members how they are, and show whether they agree.
+    Check(Check),
+    /// Show whether all members agree, and again whenever that changes, until interrupted.
+    WatchStatus(WatchStatus),
     /// Show the members of the store as its leader sees them.
     #[command(after_help = MEMBERS_EXAMPLES)]
     Members,
@@ -132,11 +139,6 @@ pub enum Command {
         shell: Shell,
     },
 }
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  reckon status -e orders-0.orders-peers:7430 -e orders-1.orders-peers:7430
-  reckon status --output json | jq '.endpoints[] | {endpoint, role, ready}'";
 
 const MEMBERS_EXAMPLES: &str = "\
 Examples:
@@ -253,6 +255,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_on_health_shows_lines_that_parse() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../HEALTH.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let shown: Vec<_> = page.lines().filter(|line| line.starts_with("    reckon ")).collect();
+        for line in &shown {
+            let words = words(line.split(" # ").next().unwrap());
+            if let Err(error) = Args::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
+        }
+        assert!(shown.len() > 5, "{shown:?}");
+    }
+
     /// Splits a line as a shell does, as far as the examples need it.
     fn words(line: &str) -> Vec<String> {
         let mut words = vec![String::new()];
@@ -344,6 +360,14 @@ mod tests {
             "reckon completions notashell",
             "reckon members --timeout 0s",
             "reckon status --output yaml",
+            "reckon status --wait quick",
+            "reckon health --type rpc",
+            "reckon health --probe --type guess",
+            "reckon health --probe --watch",
+            "reckon health --probe --node 0",
+            "reckon health --set probe-interval",
+            "reckon check --only everything",
+            "reckon watch-status --limit 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }
@@ -368,6 +392,10 @@ mod tests {
             "reckon consume a --limit 3 --exec cat --limit 3",
             "reckon follow --stream s --from end --until-caught-up --not-type T",
             "reckon completions zsh",
+            "reckon status --wait healthy --timeout 30s",
+            "reckon health --probe --type deep",
+            "reckon health --set probe-type=deep --set probe-failures=2",
+            "reckon check --only quorum --only log",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
         }

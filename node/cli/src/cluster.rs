@@ -1,25 +1,106 @@
 //! `reckon status` and `reckon members`.
 
-use reckon_api::client::Error;
-use reckon_api::{Client, v1};
-use serde::Serialize;
+use std::time::Duration;
 
+use clap::ValueEnum;
+use reckon_api::client::Error;
+use reckon_api::{Client, Reason, v1};
+use serde::Serialize;
+use tokio::time::{Instant, timeout_at};
+
+use crate::check::{self, PrintedReport};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::health::{self, PrintedMemberHealth};
+use crate::output::{self, Output};
 
 /// One endpoint's answer.
 type Answer = (String, Result<v1::StatusResponse, Error>);
 
-/// Shows what each endpoint says of itself. Fails when none answers.
-pub async fn status(client: &Client, output: &mut Output) -> Result<(), Failure> {
-    let answers = client.statuses().await;
-    print_status(&answers, output)?;
-    if answers.iter().all(|(_, answer)| answer.is_err()) {
-        output.flush()?;
-        return Err(Failure::NobodyAnswered);
-    }
-    Ok(())
+/// Show what each endpoint says of itself, and whether the members of the store agree.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  reckon status -e orders-0.orders-peers:7430 -e orders-1.orders-peers:7430
+  reckon status --wait healthy --timeout 30s
+  reckon status --output json | jq '.endpoints[] | {endpoint, role, ready}'")]
+pub struct Status {
+    /// First wait until all members agree and none is missing, for as long as --timeout says.
+    #[arg(long, value_enum, value_name = "RESULT")]
+    wait: Option<Wanted>,
 }
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wanted {
+    /// All checks are well.
+    Healthy,
+}
+
+/// What the members say of each other; empty where nobody tells.
+#[derive(Debug, Default)]
+struct Agreement {
+    report: Option<v1::ConsistencyReport>,
+    health: Option<v1::HealthResponse>,
+}
+
+impl Status {
+    /// Fails when no endpoint answers, or when what is waited for does not come true.
+    pub async fn run(self, client: &Client, output: &mut Output) -> Result<(), Failure> {
+        if let Some(Wanted::Healthy) = self.wait {
+            wait_until_healthy(client).await?;
+        }
+        let answers = client.statuses().await;
+        let nobody = answers.iter().all(|(_, answer)| answer.is_err());
+        let agreement = if nobody { Agreement::default() } else { agreement(client).await };
+        print_status(&answers, &agreement, output)?;
+        if nobody {
+            output.flush()?;
+            return Err(Failure::NobodyAnswered);
+        }
+        Ok(())
+    }
+}
+
+/// A node that belongs to no store, or is too old to say, tells nothing.
+async fn agreement(client: &Client) -> Agreement {
+    let (report, health) = tokio::join!(
+        client.consistency(v1::ConsistencyRequest {}),
+        client.health(v1::HealthRequest {})
+    );
+    Agreement { report: report.ok().and_then(|answer| answer.report), health: health.ok() }
+}
+
+/// Has the members asked again and again until all is well.
+async fn wait_until_healthy(client: &Client) -> Result<(), Failure> {
+    let waited = client.options().deadline;
+    let until = Instant::now() + waited;
+    let mut last = "no node has said how it is".to_owned();
+    while let Ok(checked) =
+        timeout_at(until, client.check_now(v1::CheckNowRequest::default())).await
+    {
+        match checked {
+            Ok(answer) => {
+                let report = answer.report.unwrap_or_default();
+                if report.result() == v1::ConsistencyResult::Healthy {
+                    return Ok(());
+                }
+                last = format!("{}: {}", check::result(report.result()), check::reasons(&report));
+            }
+            // The store may be about to be formed.
+            Err(error) if error.reason() == Some(Reason::NotInitialised) => {
+                last = error.to_string();
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if timeout_at(until, tokio::time::sleep(WAIT_AGAIN)).await.is_err() {
+            break;
+        }
+    }
+    Err(Failure::NotYet { wanted: "healthy", waited, last })
+}
+
+/// Between two looks at a store that is waited for.
+const WAIT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Shows the members of the store as its leader sees them.
 pub async fn members(client: &Client, output: &mut Output) -> Result<(), Failure> {
@@ -122,7 +203,7 @@ impl<'a> From<&'a v1::StatusResponse> for PrintedNode<'a> {
     }
 }
 
-const fn role(role: v1::Role) -> &'static str {
+pub const fn role(role: v1::Role) -> &'static str {
     match role {
         v1::Role::Unspecified => "none",
         v1::Role::Learner => "learner",
@@ -132,7 +213,11 @@ const fn role(role: v1::Role) -> &'static str {
     }
 }
 
-fn print_status(answers: &[Answer], output: &mut Output) -> Result<(), Failure> {
+fn print_status(
+    answers: &[Answer],
+    agreement: &Agreement,
+    output: &mut Output,
+) -> Result<(), Failure> {
     if output.is_json() {
         let endpoints: Vec<_> = answers
             .iter()
@@ -142,7 +227,14 @@ fn print_status(answers: &[Answer], output: &mut Output) -> Result<(), Failure> 
                 node: answer.as_ref().ok().map(PrintedNode::from),
             })
             .collect();
-        return output.json(&serde_json::json!({ "endpoints": endpoints }));
+        let members = agreement.health.as_ref().map(|health| health.members.iter());
+        let health =
+            members.map(|members| members.map(PrintedMemberHealth::from).collect::<Vec<_>>());
+        return output.json(&serde_json::json!({
+            "endpoints": endpoints,
+            "consistency": agreement.report.as_ref().map(PrintedReport::from),
+            "health": health,
+        }));
     }
     let rows = answers.iter().filter_map(|(endpoint, answer)| {
         let status = answer.as_ref().ok()?;
@@ -185,7 +277,22 @@ fn print_status(answers: &[Answer], output: &mut Output) -> Result<(), Failure> 
             output.line(&error.to_string())?;
         }
     }
-    Ok(())
+    print_agreement(agreement, output)
+}
+
+fn print_agreement(agreement: &Agreement, output: &mut Output) -> Result<(), Failure> {
+    let unwell = agreement.health.iter().flat_map(|health| &health.members);
+    for member in unwell {
+        if matches!(member.state(), v1::HealthState::Suspect | v1::HealthState::Failed) {
+            let state = health::state(member.state());
+            let why = output::plain(&member.error);
+            output.line(&format!("node {} is {state}: {why}", member.node_id))?;
+        }
+    }
+    let Some(report) = &agreement.report else { return Ok(()) };
+    let (result, reasons) = (check::result(report.result()), check::reasons(report));
+    let why = if reasons.is_empty() { String::new() } else { format!(": {reasons}") };
+    output.line(&format!("The store is {result}{}", output::plain(&why)))
 }
 
 #[derive(Debug, Serialize)]
@@ -281,6 +388,9 @@ fn yes(value: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reckon_api::client::Options;
+    use reckon_api::testing::{Checkup, Said};
+
     use super::*;
     use crate::args::Format;
 
@@ -308,7 +418,7 @@ mod tests {
     #[test]
     fn who_answers_stands_in_the_table_and_who_does_not_below_it() {
         let (mut output, written) = Output::to_memory(Format::Text);
-        print_status(&answers(), &mut output).unwrap();
+        print_status(&answers(), &Agreement::default(), &mut output).unwrap();
         assert_eq!(
             written.text(),
             "ENDPOINT  NODE  ROLE    TERM  LEADER  COMMITTED  APPLIED  EVENTS  STREAMS  READY  VERSION\n\
@@ -317,14 +427,85 @@ mod tests {
         );
     }
 
+    async fn waited(answers: &[Said], limit: Duration) -> (Result<(), Failure>, usize) {
+        let server = Checkup::start(answers.iter().copied()).await;
+        let options = Options { deadline: limit, ..Options::new([server.address.to_string()]) };
+        let ended = wait_until_healthy(&Client::new(options).unwrap()).await;
+        (ended, server.left())
+    }
+
+    #[tokio::test]
+    async fn a_store_is_waited_for_until_it_is_healthy_also_before_it_is_formed() {
+        use v1::ConsistencyResult::{Degraded, Healthy, NoQuorum};
+        let answers =
+            [Err(Reason::NotInitialised), Ok(NoQuorum), Ok(Degraded), Ok(Healthy), Ok(Degraded)];
+        let (ended, left) = waited(&answers, Duration::from_mins(1)).await;
+        ended.unwrap();
+        assert_eq!(left, 1, "nothing was asked after the answer that was waited for");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_become_healthy_is_told_of_with_the_last_reason() {
+        let answers = [Ok(v1::ConsistencyResult::Degraded)];
+        let (ended, _) = waited(&answers, Duration::from_secs(1)).await;
+        let failure = ended.unwrap_err().to_string();
+        assert!(failure.contains("not healthy after 1000 ms: degraded: it is"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_no_time_helps_ends_the_wait() {
+        let (ended, left) = waited(
+            &[Err(Reason::WrongStore), Ok(v1::ConsistencyResult::Healthy)],
+            Duration::from_mins(1),
+        )
+        .await;
+        assert!(matches!(ended, Err(Failure::Client(_))), "{ended:?}");
+        assert_eq!(left, 1);
+    }
+
+    #[test]
+    fn who_is_unwell_and_what_is_amiss_stands_below() {
+        let failed = v1::MemberHealth {
+            node_id: 2,
+            state: v1::HealthState::Failed.into(),
+            error: "connection refused".to_owned(),
+            ..Default::default()
+        };
+        let check = v1::Check {
+            status: v1::ConsistencyResult::Degraded.into(),
+            message: "2 of 3 voters answer; 0 of them may be lost".to_owned(),
+            ..Default::default()
+        };
+        let agreement = Agreement {
+            report: Some(v1::ConsistencyReport {
+                result: v1::ConsistencyResult::Degraded.into(),
+                checks: vec![check],
+                ..Default::default()
+            }),
+            health: Some(v1::HealthResponse { members: vec![failed], ..Default::default() }),
+        };
+        let (mut output, written) = Output::to_memory(Format::Text);
+        print_agreement(&agreement, &mut output).unwrap();
+        assert_eq!(
+            written.text(),
+            "node 2 is failed: connection refused\n\
+             The store is degraded: 2 of 3 voters answer; 0 of them may be lost\n"
+        );
+    }
+
     #[test]
     fn a_program_finds_both_kinds_in_one_list() {
         let (mut output, written) = Output::to_memory(Format::Json);
-        print_status(&answers(), &mut output).unwrap();
+        let report = Some(v1::ConsistencyReport {
+            result: v1::ConsistencyResult::Degraded.into(),
+            ..Default::default()
+        });
+        print_status(&answers(), &Agreement { report, health: None }, &mut output).unwrap();
         let object: serde_json::Value = serde_json::from_str(&written.text()).unwrap();
         assert_eq!(object["endpoints"][0]["role"], "leader");
         assert_eq!(object["endpoints"][1]["endpoint"], "b:7430");
         assert!(object["endpoints"][1]["error"].as_str().unwrap().contains("refused"));
+        assert_eq!(object["consistency"]["result"], "degraded");
     }
 
     #[test]

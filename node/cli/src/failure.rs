@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use reckon_api::Reason;
 use reckon_api::client::{self, Error, OptionsError, Outcome};
@@ -30,6 +31,9 @@ pub enum Failure {
     /// A line of an import is wrong, or the store did not take it.
     #[error("line {line}: {source} ({acknowledged} events before it are stored)")]
     Import { line: u64, acknowledged: u64, source: Box<Failure> },
+    /// What was waited for did not come true in time.
+    #[error("the store is not {wanted} after {} ms: {last}", waited.as_millis())]
+    NotYet { wanted: &'static str, waited: Duration, last: String },
     /// No endpoint answered.
     #[error("none of the endpoints answered")]
     NobodyAnswered,
@@ -82,7 +86,7 @@ impl Failure {
                 Outcome::Unavailable => EXIT_UNAVAILABLE,
             },
             Self::Import { source, .. } => source.exit_code(),
-            Self::NobodyAnswered => EXIT_UNAVAILABLE,
+            Self::NobodyAnswered | Self::NotYet { .. } => EXIT_UNAVAILABLE,
             Self::Output(_) | Self::Runtime(_) => EXIT_REFUSED,
         }
     }
@@ -128,7 +132,10 @@ impl Failure {
             message: self.to_string(),
             reason: self.reason().map(Reason::as_str),
             hint: self.hint(),
-            retryable: error.map_or(matches!(self, Self::NobodyAnswered), client::Error::retryable),
+            retryable: error.map_or(
+                matches!(self, Self::NobodyAnswered | Self::NotYet { .. }),
+                client::Error::retryable,
+            ),
             exit_code: self.exit_code(),
             values: error.map(values).unwrap_or_default(),
         };
@@ -149,6 +156,7 @@ impl Failure {
                 source => source.hint(),
             },
             Self::NobodyAnswered => Some(NOBODY_THERE.to_owned()),
+            Self::NotYet { .. } => Some("`reckon check` shows what each check finds".to_owned()),
             _ => None,
         }
     }
@@ -222,7 +230,6 @@ fn hint_for(error: &Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::Duration;
 
     use super::*;
 
@@ -252,6 +259,14 @@ mod tests {
             (Failure::from(refused(Reason::NoQuorum, &[])), EXIT_UNAVAILABLE),
             (Failure::from(gave_up), EXIT_UNAVAILABLE),
             (Failure::NobodyAnswered, EXIT_UNAVAILABLE),
+            (
+                Failure::NotYet {
+                    wanted: "healthy",
+                    waited: Duration::from_secs(1),
+                    last: "member 2 does not answer".to_owned(),
+                },
+                EXIT_UNAVAILABLE,
+            ),
             (Failure::usage("no"), EXIT_USAGE),
             (Failure::from(OptionsError::NoEndpoint), EXIT_USAGE),
             (

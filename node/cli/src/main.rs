@@ -3,6 +3,7 @@
 mod append;
 mod args;
 mod bench;
+mod check;
 mod cluster;
 mod consistency;
 mod consume;
@@ -15,6 +16,7 @@ mod expression;
 mod failure;
 mod filter;
 mod follow;
+mod health;
 mod import;
 mod life;
 mod logging;
@@ -84,7 +86,10 @@ fn run(args: Args, output: &mut Output) -> Result<(), Failure> {
             Command::Follow(follow) => follow.run(&client, output).await,
             Command::Watch(watch) => watch.run(&client, output).await,
             Command::Checkpoint(checkpoint) => checkpoint.run(&client, output).await,
-            Command::Status => cluster::status(&client, output).await,
+            Command::Status(status) => status.run(&client, output).await,
+            Command::Health(health) => health.run(&client, output).await,
+            Command::Check(check) => check.run(&client, output).await,
+            Command::WatchStatus(watch) => watch.run(&client, output).await,
             Command::Members => cluster::members(&client, output).await,
             Command::Bench(bench) => bench.run(|| args.connection.client(), output).await,
             Command::Completions { .. } => unreachable!("answered above, without a client"),

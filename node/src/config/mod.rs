@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
 pub use args::ConfigArgs;
 pub use layers::{ConfigError, Problem};
 
@@ -56,6 +57,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How subscriptions are looked after.
     pub subscriptions: SubscriptionsConfig,
+    /// How the members of a store look at each other.
+    pub health: HealthConfig,
     /// What the node writes about itself.
     pub logging: LoggingConfig,
     /// How the node stops.
@@ -331,6 +334,52 @@ pub struct SubscriptionsConfig {
 impl Default for SubscriptionsConfig {
     fn default() -> Self {
         Self { health_interval_ms: 60_000 }
+    }
+}
+
+/// What a member is probed by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeType {
+    /// A TCP connection to its peer port.
+    Ping,
+    /// The process answers a call.
+    #[default]
+    Rpc,
+    /// It reads an event through the state machine.
+    #[serde(alias = "deep")]
+    Store,
+}
+
+/// How the members of a store look at each other. What stands here can be changed while the node runs; see `HEALTH.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// The time between two probes of a member, in milliseconds.
+    #[schemars(range(min = limits::PROBE_INTERVAL_MS_MIN, max = limits::PROBE_INTERVAL_MS_MAX))]
+    pub probe_interval_ms: u64,
+    /// After which a probe has failed, in milliseconds. One that takes longer than the interval delays the next.
+    #[schemars(range(min = limits::PROBE_TIMEOUT_MS_MIN, max = limits::PROBE_TIMEOUT_MS_MAX))]
+    pub probe_timeout_ms: u64,
+    /// How many failed probes in a row make a member failed.
+    #[schemars(range(min = limits::PROBE_FAILURES_MIN, max = limits::PROBE_FAILURES_MAX))]
+    pub probe_failures: u32,
+    /// What members are probed by: `ping`, `rpc` or `store` (also called `deep`).
+    pub probe_type: ProbeType,
+    /// The time between two checks of whether all members agree, in milliseconds.
+    #[schemars(range(min = limits::CONSISTENCY_INTERVAL_MS_MIN, max = limits::CONSISTENCY_INTERVAL_MS_MAX))]
+    pub consistency_interval_ms: u64,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            probe_interval_ms: 2_000,
+            probe_timeout_ms: 1_000,
+            probe_failures: 3,
+            probe_type: ProbeType::default(),
+            consistency_interval_ms: 5_000,
+        }
     }
 }
 

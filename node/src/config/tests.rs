@@ -164,6 +164,15 @@ fn text_is_read_as_the_kind_of_value_the_field_holds() {
 }
 
 #[test]
+fn the_probe_that_reads_has_two_names() {
+    for name in ["store", "deep"] {
+        let config = layers("", &[("RECKON_HEALTH_PROBE_TYPE", name)], &[]).unwrap();
+        assert_eq!(config.health.probe_type, ProbeType::Store);
+    }
+    refused(file("health: {probe_type: quick}"), &["health.probe_type", "quick", "ping", "rpc"]);
+}
+
+#[test]
 fn a_value_the_field_cannot_hold_is_refused_with_field_source_and_value() {
     refused(file("raft: {heartbeat_ms: fast}"), &["raft.heartbeat_ms", "reckon.yaml", "fast"]);
     refused(file("raft: {heartbeat_ms: -1}"), &["raft.heartbeat_ms", "-1"]);
@@ -188,6 +197,15 @@ fn a_value_beyond_its_limit_is_refused_with_the_limit() {
     refused(file("log: {file_bytes: 1}"), &["log.file_bytes", "16777216"]);
     refused(file("shutdown: {drain_ms: 600001}"), &["600001", "maximum is 600000"]);
     refused(file("node: {store_name: \"\"}"), &["node.store_name", "minimum is 1"]);
+    for (field, value, limit) in [
+        ("probe_interval_ms", "199", "minimum is 200"),
+        ("probe_timeout_ms", "60001", "maximum is 60000"),
+        ("probe_failures", "0", "minimum is 1"),
+        ("consistency_interval_ms", "999", "minimum is 1000"),
+    ] {
+        let (text, path) = (format!("health: {{{field}: {value}}}"), format!("health.{field}"));
+        refused(file(&text), &[&path, "reckon.yaml", value, limit]);
+    }
 }
 
 #[test]

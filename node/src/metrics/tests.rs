@@ -1,3 +1,5 @@
+use reckon_api::v1::{ConsistencyResult, HealthState};
+
 use super::*;
 use crate::delivery::dispatch::Counters;
 use crate::delivery::selector::SelectorKind;
@@ -44,6 +46,14 @@ fn touched() -> Metrics {
     metrics.log_bytes(64);
     metrics.overlay_bytes(32);
     metrics.restarted("recorder");
+    let health = metrics.health();
+    health.probed(true, 2_000);
+    health.probed(false, 1_000_000);
+    health.members(HealthState::Failed, 1);
+    health.state_changed(HealthState::Failed);
+    health.checked(ConsistencyResult::Healthy, Duration::from_millis(3));
+    health.checked(ConsistencyResult::SplitBrain, Duration::from_millis(3));
+    health.split_brain();
     let subscriptions = metrics.subscriptions();
     let now = Counters { delivered: 3, late: 1, ..Counters::default() };
     subscriptions.count(SelectorKind::Tags, &Counters::default(), &now);
@@ -57,7 +67,7 @@ fn touched() -> Metrics {
 }
 
 fn every() -> impl Iterator<Item = &'static &'static Definition> {
-    ALL.iter().chain(&subscriptions::ALL)
+    ALL.iter().chain(&health::ALL).chain(&subscriptions::ALL)
 }
 
 #[test]
@@ -71,6 +81,23 @@ fn events_of_subscriptions_count_by_type_and_by_what_became_of_them() {
             "reckon_subscriptions_stalled{store=\"orders\",type=\"tags\"} 1",
             "reckon_subscription_failures_total{store=\"orders\",type=\"all\"} 1",
             "reckon_followers{store=\"orders\"} 0",
+        ],
+    );
+}
+
+#[test]
+fn members_count_by_state_and_a_check_has_one_result_at_a_time() {
+    check(
+        &touched(),
+        &[
+            "reckon_probe_duration_seconds_count{store=\"orders\",outcome=\"answered\"} 1",
+            "reckon_probe_duration_seconds_count{store=\"orders\",outcome=\"failed\"} 1",
+            "reckon_probed_members{store=\"orders\",state=\"failed\"} 1",
+            "reckon_member_state_changes_total{store=\"orders\",state=\"failed\"} 1",
+            "reckon_consistency{store=\"orders\",result=\"healthy\"} 0",
+            "reckon_consistency{store=\"orders\",result=\"split_brain\"} 1",
+            "reckon_consistency_check_duration_seconds_count{store=\"orders\"} 2",
+            "reckon_split_brains_total{store=\"orders\"} 1",
         ],
     );
 }

@@ -23,6 +23,7 @@ use super::proposer::{self, Proposer};
 use super::reads::ReadIndexes;
 use super::repairer::{RepairError, Repairer};
 use super::sealer::Sealer;
+use super::seals::Seals;
 use super::sends::SnapshotSends;
 use super::snapshot;
 use super::state_machine::{Applied, SharedEngine, StateMachine};
@@ -97,6 +98,7 @@ pub struct Member {
     applied: watch::Receiver<Applied>,
     activated: AtomicBool,
     checkpoints: watch::Receiver<u64>,
+    seals: Seals,
     failed: watch::Receiver<Option<String>>,
     connections: Connections,
     offload: Offload,
@@ -132,11 +134,16 @@ impl Member {
         let engine: SharedEngine = Arc::new(RwLock::new(engine));
         let (frozen, to_seal) = mpsc::unbounded_channel();
         let checkpoints = watch::Sender::new(store.checkpoint().map_or(0, |last| last.seal));
+        let seals = Seals::default();
+        if let Some(last) = store.checkpoint() {
+            seals.sealed(&last);
+        }
         let (state_machine, applied) = StateMachine::new(
             Arc::clone(&engine),
             store.clone(),
             offload.clone(),
             checkpoints.clone(),
+            seals.clone(),
             frozen,
         )
         .map_err(StartError::Checkpoint)?;
@@ -183,6 +190,7 @@ impl Member {
             applied,
             activated: AtomicBool::new(false),
             checkpoints: checkpoints.subscribe(),
+            seals: seals.clone(),
             failed,
             // Apart from Raft's own: what reads ask of the leader runs on their runtime, over their connections.
             connections,
@@ -195,6 +203,7 @@ impl Member {
             engine: Arc::clone(&member.engine),
             log: member.log.clone(),
             sends,
+            seals,
             offload: member.offload.clone(),
             retain_bytes: options.retain_bytes,
             checkpoints,
@@ -299,6 +308,11 @@ impl Member {
     /// Tells of each new checkpoint: the number of its seal.
     pub fn checkpoints(&self) -> watch::Receiver<u64> {
         self.checkpoints.clone()
+    }
+
+    /// The last seals, for comparing replicas.
+    pub const fn seals(&self) -> &Seals {
+        &self.seals
     }
 
     /// Tells when this node has to stop, and why.

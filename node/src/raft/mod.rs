@@ -16,6 +16,7 @@ pub mod reads;
 pub mod repairer;
 pub mod runtime;
 pub mod sealer;
+pub mod seals;
 pub mod sends;
 pub mod snapshot;
 pub mod state_machine;

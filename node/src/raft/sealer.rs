@@ -9,6 +9,7 @@ use openraft::metrics::Metric;
 use tokio::sync::{mpsc, watch};
 
 use super::RaftCore;
+use super::seals::Seals;
 use super::sends::SnapshotSends;
 use super::snapshot::{encode_membership, log_id};
 use super::state_machine::SharedEngine;
@@ -33,6 +34,7 @@ pub struct Sealer {
     pub engine: SharedEngine,
     pub log: LogStore,
     pub sends: SnapshotSends,
+    pub seals: Seals,
     pub offload: Offload,
     /// How much log stays behind a checkpoint, in bytes.
     pub retain_bytes: u64,
@@ -90,6 +92,7 @@ impl Sealer {
             match sealed {
                 Ok(checkpoint) => {
                     self.engine.write().take_files(self.store.sealed());
+                    self.seals.sealed(&checkpoint);
                     self.checkpoints.send_replace(checkpoint.seal);
                     return Ok(true);
                 }

@@ -13,6 +13,7 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 
 use super::sealer::Frozen;
+use super::seals::Seals;
 use super::snapshot::{self, SnapshotData, decode_membership, log_id, log_position};
 use super::types::{Group, GroupOutcome, LogId, StoredMembership, TypeConfig};
 use crate::engine::{ApplyError, Engine};
@@ -42,6 +43,7 @@ pub struct StateMachine {
     progress: watch::Sender<Applied>,
     /// The number of the last seal whose files are part of the state.
     checkpoints: watch::Sender<u64>,
+    seals: Seals,
     /// To the sealer, in the order of the log. Unbounded, since apply must not wait; what may be in it is bounded
     /// by the intake, which counts frozen overlays as memory in use.
     frozen: mpsc::UnboundedSender<Frozen>,
@@ -54,6 +56,7 @@ impl StateMachine {
         store: Store,
         offload: Offload,
         checkpoints: watch::Sender<u64>,
+        seals: Seals,
         frozen: mpsc::UnboundedSender<Frozen>,
     ) -> io::Result<(Self, watch::Receiver<Applied>)> {
         let (last_applied, membership) = match store.checkpoint() {
@@ -74,6 +77,7 @@ impl StateMachine {
                 membership,
                 progress,
                 checkpoints,
+                seals,
                 frozen,
             },
             watched,
@@ -171,6 +175,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             *engine = snapshot::engine(&self.store).map_err(io::Error::other)?;
             engine.next_position()
         };
+        self.seals.replaced(&installed);
         self.checkpoints.send_replace(installed.seal);
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();

@@ -16,6 +16,7 @@ use super::in_flight::InFlight;
 use super::{consistency, deadline, wire};
 use crate::engine::{ReadError, StateReader};
 use crate::filter::Filter;
+use crate::health;
 use crate::metrics::{Metrics, ReadConsistency, ReadKind, ReadObserved};
 use crate::node::Node;
 use crate::raft::Member;
@@ -29,6 +30,8 @@ pub struct Options {
     pub reads_in_flight_max: usize,
     /// How often the leader looks at every subscription.
     pub subscription_health_interval: Duration,
+    /// How this node looks at the other members.
+    pub health: health::settings::Settings,
 }
 
 /// The way in for the requests of clients. Cheap to clone; clones share their slots.

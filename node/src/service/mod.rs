@@ -7,6 +7,7 @@ pub mod consistency;
 pub mod deadline;
 mod decide;
 pub mod forward;
+mod health;
 mod in_flight;
 pub mod peer;
 pub mod server;

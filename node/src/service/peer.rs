@@ -12,6 +12,7 @@ use reckon_api::{Reason, v1};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::snapshots;
+use super::wire::read_failed;
 use crate::node::Node;
 use crate::raft::{Member, wire};
 
@@ -30,6 +31,18 @@ impl PeerService {
         self.node.member().ok_or_else(|| {
             Reason::NotInitialised.plain("this node has no identity and takes no part in raft")
         })
+    }
+
+    /// Goes the way of a stale read, through the engine and into files where the newest event is in one.
+    async fn read_newest_event(&self) -> Result<(), Status> {
+        let member = self.member()?;
+        self.node.recovered().map_err(|why| Reason::NotReady.plain(why))?;
+        let reader = member.reader();
+        let looking = move || match reader.next_position().checked_sub(1) {
+            Some(newest) => reader.event_at(newest).map(drop),
+            None => Ok(()),
+        };
+        member.offload().run(looking).await.map_err(read_failed)
     }
 
     fn addressed(&self, envelope: Option<&v1::Envelope>) -> Result<Arc<Member>, Status> {
@@ -176,9 +189,19 @@ impl v1::peer_server::Peer for PeerService {
 
     async fn probe(
         &self,
-        _request: Request<v1::ProbeRequest>,
+        request: Request<v1::ProbeRequest>,
     ) -> Result<Response<v1::ProbeResponse>, Status> {
+        if request.into_inner().store {
+            self.read_newest_event().await?;
+        }
         Ok(Response::new(self.node.probe()))
+    }
+
+    async fn status(
+        &self,
+        _request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(self.node.brief_status()))
     }
 
     type InstallSnapshotStream = snapshots::Progress;

@@ -8,14 +8,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::health_server as grpc_health;
 
 use super::admission::{self, Admission};
 use super::cluster::ClusterService;
 use super::forward::Forwarder;
+use super::health::HealthService;
 use super::peer::PeerService;
 use super::streams::StreamsService;
 use super::subscriptions::SubscriptionsService;
+use crate::health::Health;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -50,7 +52,7 @@ pub async fn clients<C>(
     node: Node,
     metrics: Metrics,
     options: admission::Options,
-    health: HealthServer<impl Health>,
+    health: grpc_health::HealthServer<impl grpc_health::Health>,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
 where
@@ -58,6 +60,7 @@ where
 {
     let forwarder = Forwarder::new(node.environment().dial.clone());
     let cluster = ClusterService::new(node.clone(), forwarder.clone());
+    let looking = HealthService::new(Health::start(&node, &metrics, options.health), node.clone());
     let admission = Admission::new(node, forwarder, metrics, &options);
     let streams = StreamsService::new(admission.clone());
     let subscriptions = SubscriptionsService::new(admission, options.subscription_health_interval);
@@ -68,6 +71,7 @@ where
         .with_service_name("grpc.health.v1.Health")
         .with_service_name("grpc.reflection.v1.ServerReflection")
         .with_service_name("reckon.v1.Cluster")
+        .with_service_name("reckon.v1.Health")
         .with_service_name("reckon.v1.Streams")
         .with_service_name("reckon.v1.Subscriptions")
         .build_v1()?;
@@ -78,6 +82,7 @@ where
         .add_service(health)
         .add_service(reflection)
         .add_service(v1::cluster_server::ClusterServer::new(cluster))
+        .add_service(v1::health_server::HealthServer::new(looking))
         .add_service(
             v1::streams_server::StreamsServer::new(streams)
                 .max_decoding_message_size(limits::CLIENT_MESSAGE_BYTES_MAX)

@@ -10,8 +10,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+use reckon_api::v1;
 use reckon_node::discovery::FixedDiscovery;
 use reckon_node::environment::Environment;
+use reckon_node::health::settings::Settings;
 use reckon_node::log::LogStore;
 use reckon_node::metrics::Metrics;
 use reckon_node::node::{self, Node};
@@ -44,6 +46,15 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How late the syncs of a disk are that lies about them.
 const LATE_SYNC: Duration = Duration::from_millis(300);
 
+/// Often enough that every fault is looked at. The probe that goes furthest into a node is the one that may disturb it.
+const HEALTH: Settings = Settings {
+    probe_interval: Duration::from_secs(2),
+    probe_timeout: Duration::from_millis(500),
+    probe_failures: 2,
+    probe_type: v1::ProbeType::Store,
+    consistency_interval: Duration::from_secs(2),
+};
+
 /// How long pieces of disk work take.
 #[derive(Debug)]
 pub struct Pace {
@@ -72,6 +83,8 @@ pub struct Exit {
 pub struct Machine {
     pub name: String,
     pub volume: FaultyVolume,
+    /// What its nodes counted, one after the other.
+    pub metrics: Metrics,
     /// How often a node was started here.
     starts: u64,
     clock_offset_us: i64,
@@ -117,6 +130,7 @@ impl Machines {
         let machine = Machine {
             name: name.to_owned(),
             volume: FaultyVolume::default(),
+            metrics: Metrics::new("simulated"),
             starts: 0,
             clock_offset_us,
             pace: Arc::new(Mutex::new(pace)),
@@ -207,8 +221,9 @@ impl Machines {
         let clients = server::clients(
             listen(name, CLIENT_PORT).await?,
             node.clone(),
-            Metrics::new("simulated"),
+            self.with(name, |machine| machine.metrics.clone()),
             admission::Options {
+                health: HEALTH,
                 request_timeout: Duration::from_secs(5),
                 appends_in_flight_max: 100,
                 reads_in_flight_max: 100,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
+use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use reckon_node::environment::Dial;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -66,6 +67,11 @@ impl Dial for SimulatedDial {
             }
         });
         endpoint.connect_with_connector_lazy(connect)
+    }
+
+    fn reach(&self, address: &str) -> BoxFuture<'static, io::Result<()>> {
+        let address = address.to_owned();
+        Box::pin(async move { TcpStream::connect(address.as_str()).await.map(drop) })
     }
 }
 

@@ -79,6 +79,14 @@ pub fn run(scenario: &Scenario) -> Report {
         report.violations.push(("nodes-live".to_owned(), what));
     }
     for name in run.machines.names() {
+        // Raft and the sealing rule out what the checker calls that; so it must not see it either, whatever was lost,
+        // cut off or late. A bug that is put back may well split the store.
+        let split_brains =
+            run.machines.with(&name, |machine| machine.metrics.health().split_brains());
+        if split_brains > 0 && scenario.bug.is_none() {
+            let what = format!("{name} saw the store split {split_brains} times");
+            report.violations.push(("nobody-sees-a-split".to_owned(), what));
+        }
         let changes = run.machines.with(&name, |machine| machine.volume.changes());
         trace::record(run.sim.elapsed(), &name, Kind::Ended, changes);
     }

@@ -16,6 +16,7 @@ mod consumer;
 mod endpoints;
 mod error;
 mod follow;
+mod health;
 mod options;
 mod pages;
 mod read;
@@ -42,6 +43,7 @@ use tonic::transport::Channel;
 
 use crate::v1;
 use crate::v1::cluster_client::ClusterClient;
+use crate::v1::health_client::HealthClient;
 use crate::v1::streams_client::StreamsClient;
 use crate::v1::subscriptions_client::SubscriptionsClient;
 
@@ -144,6 +146,10 @@ impl Client {
 
 fn cluster(channel: Channel) -> ClusterClient<Channel> {
     ClusterClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+fn health(channel: Channel) -> HealthClient<Channel> {
+    HealthClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 fn streams(channel: Channel) -> StreamsClient<Channel> {

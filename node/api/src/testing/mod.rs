@@ -1,10 +1,11 @@
-//! A server with one subscription, in memory, for tests of what consumes it.
+//! A server with one subscription, in memory, for tests of what consumes it; and one that tells how its store is.
 //!
-//! It keeps the rules of `reckon.v1.Subscriptions.Consume`: events of a key in order, as many ahead as the consumer
+//! The first keeps the rules of `reckon.v1.Subscriptions.Consume`: events of a key in order, as many ahead as the consumer
 //! takes, epochs, demand. It differs from a store where a test would have to wait: what is to be tried again comes again
 //! at once, whatever it was asked.
 
 mod calls;
+mod checkup;
 mod stock;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::v1::subscriptions_server::SubscriptionsServer;
 use crate::{Reason, v1};
+pub use checkup::{Checkup, Said};
 use stock::Stock;
 pub use stock::{Outcome, Settled};
 

@@ -3,6 +3,7 @@
 mod appender;
 mod consumer;
 mod follow;
+mod health;
 mod scripted;
 mod scripted_subscriptions;
 mod subscriptions;
