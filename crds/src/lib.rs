@@ -13,8 +13,8 @@ pub use event_store::{
     REPLICAS_DEFAULT, ReclaimPolicy, Resources, Scheduling, Services, Storage,
 };
 pub use status::{
-    EventStoreStatus, InitialisationIntent, MemberRole, MemberStatus, Operation, OperationKind,
-    condition,
+    Consistency, EventStoreStatus, InitialisationIntent, MemberRole, MemberStatus, Operation,
+    OperationKind, condition,
 };
 pub use subscription::{
     DeletionPolicy, EventPattern, EventPayload, HeaderFrom, Partition, PayloadCondition,

@@ -21,6 +21,8 @@ pub mod condition {
     pub const INITIALISED: &str = "Initialised";
     /// A majority of voters is up and has a leader.
     pub const QUORUM: &str = "Quorum";
+    /// The members agree with each other, as the leader's checks found last.
+    pub const CONSISTENT: &str = "Consistent";
     /// The store has the subscription as its specification says.
     pub const REGISTERED: &str = "Registered";
     /// The deployment of the subscription's sink is as its specification says, and its pods are ready.
@@ -76,6 +78,10 @@ pub struct EventStoreStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
 
+    /// Whether the members agree with each other, as the leader's checks found last. Absent while nobody leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
+
     /// The label selector of the pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
@@ -83,6 +89,19 @@ pub struct EventStoreStatus {
     /// The version that the nodes run; the oldest while they differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// What the checks of a store's members find.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// All members answer and agree.
+    Healthy,
+    /// The store serves; something is amiss or not finished.
+    Degraded,
+    /// Too few voters answer.
+    NoQuorum,
+    /// There are two histories.
+    SplitBrain,
 }
 
 /// The decision which volume becomes the first member, recorded before it is acted on.

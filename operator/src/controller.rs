@@ -287,6 +287,7 @@ fn count(known: &Store<EventStore>, metrics: &Metrics) {
         condition::STALLED,
         condition::INITIALISED,
         condition::QUORUM,
+        condition::CONSISTENT,
     ] {
         for status in ["True", "False", "Unknown"] {
             let with = stores.iter().filter(|store| {

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 use reckon_api::v1;
 use reckon_api::v1::cluster_client::ClusterClient;
+use reckon_api::v1::health_client::HealthClient;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
@@ -114,6 +115,17 @@ impl Nodes {
             v1::MembersRequest {},
         )
         .await
+    }
+
+    /// What the node found when it compared all members last.
+    pub async fn consistency(&self, address: &Address) -> Result<v1::ConsistencyReport, Status> {
+        let mut client = HealthClient::new(self.channel(address));
+        let answer = within(
+            MEMBERS_TIMEOUT,
+            |request| async move { client.consistency(request).await },
+            v1::ConsistencyRequest {},
+        );
+        answer.await.map(|answer| answer.report.unwrap_or_default())
     }
 
     /// Makes the first member.

@@ -15,13 +15,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use reckon_api::v1;
-use reckon_crds::EventStore;
+use reckon_crds::{Consistency, EventStore};
 
 use crate::controller::Context;
 use crate::nodes::Address;
 use crate::plan::{
-    Care, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView,
-    ordinal,
+    Care, Checked, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen,
+    SetView, ordinal,
 };
 use crate::resources::{
     FINALIZER, LABEL_ROLE, LABEL_STORE, LABEL_STORE_UID, Names, bytes, selector_text,
@@ -106,7 +106,10 @@ pub async fn observe(
     let addresses: Vec<Address> = pods.iter().filter_map(|pod| address(pod, namespace)).collect();
     let answers = join_all(addresses.iter().map(|address| context.nodes.status(address))).await;
     let cluster_id = store.status.as_ref().and_then(|status| status.cluster_id.clone());
-    let membership = membership(context, cluster_id.as_deref(), &addresses, &answers).await;
+    let (membership, checked) = tokio::join!(
+        membership(context, cluster_id.as_deref(), &addresses, &answers),
+        checked(context, cluster_id.as_deref(), &addresses, &answers),
+    );
 
     let node = |uid: &str| {
         let position = addresses.iter().position(|address| address.uid == uid)?;
@@ -128,8 +131,53 @@ pub async fn observe(
         pods,
         claims,
         membership,
+        checked,
     };
     Ok(Some(Seeing { store, observed, addresses, template_size, set_generation }))
+}
+
+/// Asks the node that says it leads what its checks found last. Nodes that know of no checks are no failure.
+async fn checked(
+    context: &Context,
+    cluster_id: Option<&str>,
+    addresses: &[Address],
+    answers: &[Option<v1::StatusResponse>],
+) -> Option<Checked> {
+    let (address, _) = leader(cluster_id?, addresses, answers)?;
+    let report = context.nodes.consistency(address).await.ok()?;
+    let result = match report.result() {
+        v1::ConsistencyResult::Unknown => return None,
+        v1::ConsistencyResult::Healthy => Consistency::Healthy,
+        v1::ConsistencyResult::Degraded => Consistency::Degraded,
+        v1::ConsistencyResult::NoQuorum => Consistency::NoQuorum,
+        v1::ConsistencyResult::SplitBrain => Consistency::SplitBrain,
+    };
+    let amiss = report.checks.iter().filter(|check| check.status() == report.result());
+    let amiss: Vec<&str> = amiss.map(|check| check.message.as_str()).collect();
+    Some(Checked { result, message: amiss.join("; ") })
+}
+
+/// Those of this store that answered.
+fn ours<'a>(
+    cluster_id: &'a str,
+    addresses: &'a [Address],
+    answers: &'a [Option<v1::StatusResponse>],
+) -> impl Iterator<Item = (&'a Address, &'a v1::StatusResponse)> {
+    addresses.iter().zip(answers).filter_map(move |(address, answer)| {
+        let answer = answer.as_ref()?;
+        (answer.node_id != 0 && answer.cluster_id == cluster_id).then_some((address, answer))
+    })
+}
+
+/// The node of the highest term that says it leads.
+fn leader<'a>(
+    cluster_id: &'a str,
+    addresses: &'a [Address],
+    answers: &'a [Option<v1::StatusResponse>],
+) -> Option<(&'a Address, &'a v1::StatusResponse)> {
+    ours(cluster_id, addresses, answers)
+        .filter(|(_, answer)| answer.role() == v1::Role::Leader)
+        .max_by_key(|(_, answer)| answer.term)
 }
 
 /// Asks for the members: the node that says it leads, or all of this store at once.
@@ -140,22 +188,14 @@ async fn membership(
     answers: &[Option<v1::StatusResponse>],
 ) -> Option<Membership> {
     let cluster_id = cluster_id?;
-    let ours = || {
-        addresses.iter().zip(answers).filter_map(|(address, answer)| {
-            let answer = answer.as_ref()?;
-            (answer.node_id != 0 && answer.cluster_id == cluster_id).then_some((address, answer))
-        })
-    };
-    let leader = ours()
-        .filter(|(_, answer)| answer.role() == v1::Role::Leader)
-        .max_by_key(|(_, answer)| answer.term);
-    if let Some((address, _)) = leader
+    if let Some((address, _)) = leader(cluster_id, addresses, answers)
         && let Ok(members) = context.nodes.members(address).await
     {
         return accept(cluster_id, members);
     }
-    let mut asked: FuturesUnordered<_> =
-        ours().map(|(address, _)| context.nodes.members(address)).collect();
+    let mut asked: FuturesUnordered<_> = ours(cluster_id, addresses, answers)
+        .map(|(address, _)| context.nodes.members(address))
+        .collect();
     while let Some(answer) = asked.next().await {
         if let Some(membership) = answer.ok().and_then(|members| accept(cluster_id, members)) {
             return Some(membership);

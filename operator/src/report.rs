@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType};
-use reckon_crds::{EventStore, EventStoreStatus, MemberRole, MemberStatus, condition};
+use reckon_crds::{Consistency, EventStore, EventStoreStatus, MemberRole, MemberStatus, condition};
 use tracing::warn;
 
 use crate::act;
@@ -86,6 +86,7 @@ pub fn status(
         members_ready: Some(format!("{voters_ready}/{}", observed.desired.replicas)),
         members,
         leader: observed.leader().map(|pod| pod.name.clone()),
+        consistency: observed.checked.as_ref().map(|checked| checked.result),
         selector: Some(selector_text(&observed.desired.name)),
         version: version.min(),
     }
@@ -169,12 +170,25 @@ fn conditions(
         Some(false) => ("False", reason::NO_QUORUM, "No leader: appends are refused."),
         None => ("Unknown", "NotAsked", "The members were not asked."),
     };
+    let (consistent, consistent_why, consistent_message) = match &observed.checked {
+        None => ("Unknown", "NotChecked", "Nobody leads who could have checked."),
+        Some(checked) => {
+            let (status, why) = match checked.result {
+                Consistency::Healthy => ("True", "MembersAgree"),
+                Consistency::Degraded => ("True", "Degraded"),
+                Consistency::NoQuorum => ("Unknown", reason::NO_QUORUM),
+                Consistency::SplitBrain => ("False", reason::SPLIT_BRAIN),
+            };
+            (status, why, checked.message.as_str())
+        }
+    };
     let list = [
         (condition::READY, ready, why, message),
         (condition::RECONCILING, text(outcome == Outcome::Working), why, message),
         (condition::STALLED, text(outcome == Outcome::Stalled), why, message),
         (condition::INITIALISED, initialised, initialised_why, initialised_message.as_str()),
         (condition::QUORUM, quorum, quorum_why, quorum_message),
+        (condition::CONSISTENT, consistent, consistent_why, consistent_message),
     ];
     let before = &latches.conditions;
     list.into_iter()

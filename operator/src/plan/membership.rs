@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
-use reckon_crds::{Operation, OperationKind, ReclaimPolicy};
+use reckon_crds::{Consistency, Operation, OperationKind, ReclaimPolicy};
 
 use super::formation::several;
 use super::verdict::{Outcome, Verdict, reason};
@@ -34,6 +34,18 @@ pub fn plan(observed: &Observed, cluster_id: &str) -> Plan {
     let Some(membership) = &observed.membership else {
         return without_quorum(observed);
     };
+    if let Some(checked) =
+        observed.checked.as_ref().filter(|it| it.result == Consistency::SplitBrain)
+    {
+        let verdict = Verdict::stalled(
+            reason::SPLIT_BRAIN,
+            format!(
+                "There are two histories: {}. No member, pod or volume is touched before a person has looked.",
+                checked.message
+            ),
+        );
+        return standing_still(observed, verdict.with_quorum(true));
+    }
     let store = Store { observed, cluster_id, membership, target: target(observed, membership) };
     let mut plan = store.plan();
     if plan.operation.as_ref().is_some_and(|operation| operation.deadline.0 < observed.now)

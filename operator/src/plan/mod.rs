@@ -20,8 +20,8 @@ mod verdict;
 use reckon_crds::{InitialisationIntent, Operation};
 
 pub use observed::{
-    Care, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen, SetView,
-    ordinal, quorum,
+    Care, Checked, ClaimView, Desired, Member, Membership, NodeView, Observed, PodView, Seen,
+    SetView, ordinal, quorum,
 };
 pub use roles::Role;
 pub use verdict::{Outcome, Verdict, reason};

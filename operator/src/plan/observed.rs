@@ -4,7 +4,7 @@
 //! view is there only if the pod UID in it is the live pod's.
 
 use k8s_openapi::jiff::Timestamp;
-use reckon_crds::{EventStoreStatus, ReclaimPolicy};
+use reckon_crds::{Consistency, EventStoreStatus, ReclaimPolicy};
 
 /// A store, wanted and seen, at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +23,16 @@ pub struct Observed {
     pub claims: Vec<ClaimView>,
     /// The committed membership as the leader sees it; absent without a leader.
     pub membership: Option<Membership>,
+    /// What the leader's checks found last; absent without a leader, and when it knows nothing of checks.
+    pub checked: Option<Checked>,
+}
+
+/// What a node found when it compared what all members say of themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub result: Consistency,
+    /// What is amiss, for people.
+    pub message: String,
 }
 
 /// What the user wants.

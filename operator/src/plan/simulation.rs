@@ -236,6 +236,7 @@ impl World {
             pods,
             claims,
             membership,
+            checked: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use reckon_crds::{EventStoreStatus, OperationKind, ReclaimPolicy};
+use reckon_crds::{Consistency, EventStoreStatus, OperationKind, ReclaimPolicy};
 
 use super::*;
 
@@ -29,6 +29,7 @@ fn wanted(replicas: i32) -> Observed {
         pods: Vec::new(),
         claims: Vec::new(),
         membership: None,
+        checked: None,
     }
 }
 
@@ -503,6 +504,22 @@ fn without_a_leader_nothing_is_changed() {
     let plan = check(&observed, &[], reason::NO_QUORUM);
     assert_eq!(plan.verdict.quorum, Some(false));
     assert_eq!(plan.shape.unwrap().replicas, 3);
+}
+
+#[test]
+fn members_that_contradict_each_other_are_left_as_they_are() {
+    let mut observed = formed(5, 3);
+    observed.pods[1].revision = Some("old".to_owned());
+    let checked =
+        |result| Some(Checked { result, message: "member 2 has other contents".to_owned() });
+    observed.checked = checked(Consistency::Degraded);
+    check(&observed, &["LockOperation"], reason::SCALING_UP);
+    observed.checked = checked(Consistency::SplitBrain);
+    let plan = check(&observed, &[], reason::SPLIT_BRAIN);
+    assert_eq!(plan.verdict.outcome, Outcome::Stalled);
+    assert!(plan.verdict.message.contains("member 2 has other contents"), "{plan:#?}");
+    let replicas = observed.set.as_ref().map(|set| set.replicas);
+    assert_eq!(plan.shape.map(|shape| shape.replicas), replicas, "no pod goes either");
 }
 
 #[test]

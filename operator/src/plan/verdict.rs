@@ -32,6 +32,8 @@ pub mod reason {
     pub const VOLUMES_LOST: &str = "VolumesLost";
     /// Volumes of different stores are mounted.
     pub const SEVERAL_STORES: &str = "SeveralClusterIDs";
+    /// Members contradict each other, and nobody may touch them before a person has looked.
+    pub const SPLIT_BRAIN: &str = "SplitBrain";
     /// The user asked for no pods.
     pub const HIBERNATED: &str = "Hibernated";
     /// The pods of a store that is to have none are going.
