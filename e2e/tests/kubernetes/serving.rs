@@ -21,10 +21,11 @@ use tonic_reflection::pb::v1::{
 use crate::suite::{NotHere, Stage};
 
 /// What reflection must list.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "reckon.v1.Cluster",
+    "reckon.v1.Health",
     "reckon.v1.Streams",
     "reckon.v1.Subscriptions",
 ];

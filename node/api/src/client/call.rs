@@ -56,6 +56,19 @@ impl Client {
         self.until_answered_each(self.shared.options.attempt_timeout, attempt).await
     }
 
+    /// What follows when a call that has no end breaks off: its node is not the next one asked, and after a pause the call
+    /// can be opened again, for a node that opens calls only to end them must not be asked without one. An error that a
+    /// retry cannot help comes back.
+    pub(super) async fn broke_off(&self, target: &Target, error: Error) -> Result<(), Error> {
+        self.shared.endpoints.move_on(target, &error);
+        if !error.retryable() {
+            return Err(error);
+        }
+        tracing::debug!(%error, "a call that has no end broke off");
+        tokio::time::sleep(self.shared.options.backoff_first).await;
+        Ok(())
+    }
+
     async fn until_answered_each<T, F, A>(
         &self,
         attempt_timeout: Duration,

@@ -104,14 +104,9 @@ impl State {
                 Ok(None) => Error::ended(&target.address),
                 Err(status) => Error::of_status(&target.address, &status),
             };
-            self.client.shared.endpoints.move_on(target, &error);
-            self.source = None;
-            if !error.retryable() {
-                return Err(error);
+            if let Some((target, _)) = self.source.take() {
+                self.client.broke_off(&target, error).await?;
             }
-            tracing::debug!(%error, "a follower's call broke off");
-            // A node that opens calls only to end them must not be asked without a pause.
-            tokio::time::sleep(self.client.options().backoff_first).await;
         }
     }
 
