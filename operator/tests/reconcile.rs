@@ -6,6 +6,7 @@ mod support;
 
 use std::sync::Arc;
 
+use reckon_api::v1::ConsistencyResult;
 use reckon_crds::EventStore;
 use reckon_operator::controller::{Context, reconcile};
 use reckon_operator::lease::Leadership;
@@ -19,6 +20,7 @@ const STORE: &str = "/apis/reckon.dev/v1alpha1/namespaces/shop/eventstores/order
 const SET: &str = "/apis/apps/v1/namespaces/shop/statefulsets/orders";
 const PODS: &str = "/api/v1/namespaces/shop/pods";
 const CLAIMS: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
+const POLICY: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/orders-nodes";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
 
 /// More reconciles than anything here takes.
@@ -213,6 +215,48 @@ async fn a_paused_store_is_reported_and_left_alone() {
     }
     assert_eq!(cluster.condition("Ready").unwrap()["reason"], "Paused");
     assert_eq!(cluster.server.get(SET), None);
+}
+
+#[tokio::test]
+async fn members_that_contradict_each_other_are_told_of_and_left_as_they_are() {
+    let cluster = Cluster::with(three()).await;
+    cluster.until("the store is ready", Cluster::ready).await;
+    assert_eq!(cluster.store().unwrap()["status"]["consistency"], "Healthy");
+    assert_eq!(cluster.condition("Consistent").unwrap()["status"], "True");
+
+    cluster.nodes.health.says(Ok(ConsistencyResult::SplitBrain));
+    cluster.server.change(STORE, |store| store["spec"]["replicas"] = json!(5));
+    let stalled = |cluster: &Cluster| cluster.condition("Stalled").unwrap()["status"] == "True";
+    cluster.until("a person is asked for", stalled).await;
+    for _ in 0..5 {
+        cluster.step().await;
+    }
+    assert_eq!(cluster.condition("Ready").unwrap()["reason"], "SplitBrain");
+    assert_eq!(cluster.store().unwrap()["status"]["consistency"], "SplitBrain");
+    assert_eq!(cluster.condition("Consistent").unwrap()["status"], "False");
+    assert_eq!(cluster.nodes.members().len(), 3, "nobody is added to one of two histories");
+
+    // What merely is not finished stops nothing.
+    cluster.nodes.health.says(Ok(ConsistencyResult::Degraded));
+    cluster.until("the store has grown", |it| it.ready() && it.nodes.members().len() == 5).await;
+}
+
+#[tokio::test]
+async fn a_network_policy_goes_with_the_wish_for_it_and_nobody_elses_does() {
+    let mut spec = three();
+    spec["networkPolicy"] = json!({ "clients": [] });
+    let cluster = Cluster::with(spec).await;
+    cluster.until("the store is ready", Cluster::ready).await;
+    assert!(cluster.server.get(POLICY).is_some());
+    let forget =
+        |store: &mut Value| drop(store["spec"].as_object_mut().unwrap().remove("networkPolicy"));
+    cluster.server.change(STORE, forget);
+    cluster.until("the policy is gone", |cluster| cluster.server.get(POLICY).is_none()).await;
+
+    cluster.server.create(POLICY, json!({ "metadata": { "name": "orders-nodes" } }));
+    cluster.server.delete(STORE);
+    cluster.until("the store is gone", |cluster| cluster.store().is_none()).await;
+    assert!(cluster.server.get(POLICY).is_some(), "somebody else made this one");
 }
 
 #[tokio::test]

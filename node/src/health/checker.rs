@@ -56,11 +56,8 @@ impl Checker {
             let began = Instant::now();
             let interval = settings.borrow_and_update().consistency_interval;
             self.check(&member, &CHECKS).await;
-            tokio::select! {
-                () = tokio::time::sleep_until(began + interval) => {}
-                // Takes effect at once. Without anybody who could change them the node is on its way out.
-                changed = settings.changed() => if changed.is_err() { return },
-                () = self.shared.node.drained() => return,
+            if !super::next_round(&self.shared.node, &mut settings, began + interval).await {
+                return;
             }
         }
     }

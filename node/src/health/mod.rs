@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use reckon_api::v1;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 use crate::node::Node;
@@ -75,6 +76,16 @@ impl Health {
             tracing::info!(settings = ?self.settings(), "health is looked at differently from now on");
         }
         outcome
+    }
+}
+
+/// Waits for the time of the next round, or until other settings are in force; false: the node takes no more work.
+async fn next_round(node: &Node, settings: &mut watch::Receiver<Settings>, at: Instant) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep_until(at) => true,
+        // Without anybody who could change them the node is on its way out.
+        changed = settings.changed() => changed.is_ok(),
+        () = node.drained() => false,
     }
 }
 

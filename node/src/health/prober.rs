@@ -68,11 +68,10 @@ impl Prober {
             let began = Instant::now();
             let now = *settings.borrow_and_update();
             self.probe(&member, others(&member), now.probe_type).await;
-            tokio::select! {
-                () = tokio::time::sleep_until(began + now.probe_interval) => {}
-                // Takes effect at once. Without anybody who could change them the node is on its way out.
-                changed = settings.changed() => if changed.is_err() { return },
-                () = self.shared.node.drained() => return,
+            if !super::next_round(&self.shared.node, &mut settings, began + now.probe_interval)
+                .await
+            {
+                return;
             }
         }
     }

@@ -40,7 +40,7 @@ pub fn plan(observed: &Observed, cluster_id: &str) -> Plan {
         let verdict = Verdict::stalled(
             reason::SPLIT_BRAIN,
             format!(
-                "There are two histories: {}. No member, pod or volume is touched before a person has looked.",
+                "There are two histories: {}. No member and no pod is changed before a person has looked.",
                 checked.message
             ),
         );

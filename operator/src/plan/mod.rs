@@ -147,10 +147,10 @@ fn plan_kept(observed: &Observed) -> Plan {
             verdict: Verdict::working(reason::CREATING, "The store is being created."),
         };
     }
-    let mut plan = match observed.status.cluster_id.as_deref() {
-        _ if observed.desired.care == Care::Hibernation => hibernation::plan(observed),
-        None => formation::plan(observed),
-        Some(cluster_id) => membership::plan(observed, cluster_id),
+    let mut plan = match (observed.desired.care, observed.status.cluster_id.as_deref()) {
+        (Care::Hibernation, _) => hibernation::plan(observed),
+        (_, None) => formation::plan(observed),
+        (_, Some(cluster_id)) => membership::plan(observed, cluster_id),
     };
     // The leader Service follows these, so they come before anything that may take long.
     plan.actions.splice(0..0, roles::plan(observed));

@@ -146,7 +146,7 @@ fn standing(store: &Store<'_>) -> Verdict {
 }
 
 /// Why these pods do not come up, as far as Kubernetes says.
-pub(super) fn troubles(observed: &Observed, pods: &[&str]) -> String {
+fn troubles(observed: &Observed, pods: &[&str]) -> String {
     let pods = pods.iter().filter_map(|name| observed.pod(name));
     let troubles = pods.filter_map(|pod| Some(format!("{}: {}.", pod.name, pod.trouble.as_ref()?)));
     troubles.collect::<Vec<_>>().join(" ")

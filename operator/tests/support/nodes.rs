@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use reckon_api::Reason;
+use reckon_api::testing::Checkup;
 use reckon_api::v1::cluster_server::{Cluster, ClusterServer};
 use reckon_api::v1::subscriptions_server::SubscriptionsServer;
 use reckon_api::v1::*;
@@ -21,6 +22,8 @@ use super::subscriptions::FakeSubscriptions;
 pub struct FakeStore {
     pub port: u16,
     pub subscriptions: FakeSubscriptions,
+    /// What its nodes find when they compare each other.
+    pub health: Checkup,
     state: Arc<Mutex<State>>,
 }
 
@@ -64,14 +67,19 @@ impl FakeStore {
             break listeners;
         };
         let port = listeners[0].local_addr().expect("a bound socket").port();
-        let store =
-            Self { port, subscriptions: FakeSubscriptions::default(), state: Arc::default() };
+        let store = Self {
+            port,
+            subscriptions: FakeSubscriptions::default(),
+            health: Checkup::start([Ok(ConsistencyResult::Healthy)]).await,
+            state: Arc::default(),
+        };
         for (ordinal, listener) in listeners.into_iter().enumerate() {
             let node = Node { ordinal, store: store.clone(), server: server.clone() };
             tokio::spawn(
                 tonic::transport::Server::builder()
                     .add_service(ClusterServer::new(node))
                     .add_service(SubscriptionsServer::new(store.subscriptions.clone()))
+                    .add_service(store.health.service())
                     .serve_with_incoming(TcpListenerStream::new(listener)),
             );
         }

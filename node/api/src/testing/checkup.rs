@@ -37,10 +37,20 @@ impl Checkup {
         let checkup = Self { address, answers };
         tokio::spawn(
             tonic::transport::Server::builder()
-                .add_service(HealthServer::new(checkup.clone()))
+                .add_service(checkup.service())
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
         checkup
+    }
+
+    /// The service, for a server that has others too.
+    pub fn service(&self) -> HealthServer<Self> {
+        HealthServer::new(self.clone())
+    }
+
+    /// Says this from now on.
+    pub fn says(&self, said: Said) {
+        *self.answers.lock().unwrap_or_else(PoisonError::into_inner) = VecDeque::from([said]);
     }
 
     /// How many answers are left, the one that stays included.
